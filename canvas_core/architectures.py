@@ -1,0 +1,143 @@
+"""One record per architecture: how to recognise a checkpoint, and what its shapes and metadata say of the network."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from .errors import CheckpointError
+from .models.follow_your_canvas import FollowYourCanvasUNet, UNetConfig
+from .models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Key to shape of every tensor of a checkpoint."""
+
+LAYOUT_PREFIXES = ("temporal_proj.", "image_proj_model.")
+"""Keys of the layout encoder inside a Follow-Your-Canvas checkpoint."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How to recognise and build one network family."""
+
+    name: str
+    required: tuple[str, ...]
+    """Keys that a checkpoint of this family always has and others never have together."""
+    read_config: Callable[[Shapes, Mapping[str, Any]], Any]
+    build: Callable[..., nn.Module]
+    """build(config, operations=torch.nn, dtype=None, device=None)"""
+
+    def missing(self, shapes: Shapes) -> list[str]:
+        """Required keys that the checkpoint lacks."""
+        return [key for key in self.required if key not in shapes]
+
+
+def stored_config(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The JSON under `canvas.config` in safetensors metadata, or nothing. Raises CheckpointError when it is not JSON."""
+    text = metadata.get("canvas.config", "{}")
+    try:
+        stored = json.loads(text)
+    except json.JSONDecodeError:
+        raise CheckpointError(f"the metadata 'canvas.config' is {text[:80]!r}, but must be a JSON object; convert the checkpoint again") from None
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+
+
+def _override(config: Any, stored: Mapping[str, Any]) -> Any:
+    known = {field.name for field in fields(config)}
+    strange = sorted(set(stored) - known)
+    if strange:
+        raise CheckpointError(f"the metadata 'canvas.config' names {', '.join(strange)}, which this version does not know; update the pack")
+    return replace(config, **stored)
+
+
+def _count(shapes: Shapes, pattern: str) -> int:
+    count = 0
+    while pattern.format(count) in shapes:
+        count += 1
+    return count
+
+
+def read_unet_config(shapes: Shapes, stored: Mapping[str, Any]) -> UNetConfig:
+    """Sizes of a Follow-Your-Canvas UNet. Heads (width / 64) and norm groups (32) are constants unless stored."""
+    levels = _count(shapes, "down_blocks.{}.resnets.0.conv1.weight")
+    widths = tuple(shapes[f"down_blocks.{i}.resnets.0.conv1.weight"][0] for i in range(levels))
+    block = "mid_block.attentions.0.transformer_blocks.0"
+    pe = "mid_block.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.pos_encoder.pe"
+    config = UNetConfig(
+        block_out_channels=widths,
+        layers_per_block=_count(shapes, "down_blocks.0.resnets.{}.conv1.weight"),
+        heads=tuple(width // 64 for width in widths),
+        attention=tuple(f"down_blocks.{i}.attentions.0.proj_in.weight" in shapes for i in range(levels)),
+        text_width=shapes[f"{block}.attn2.to_k.weight"][1],
+        layout_width=shapes[f"{block}.attn2.to_k_ip.weight"][1],
+        in_channels=shapes["conv_in.weight"][1],
+        out_channels=shapes["conv_out.weight"][0],
+        max_frames=shapes[pe][1],
+        region_features=shapes["add_cond_embedding.linear_1.weight"][1] // 6,
+    )
+    config = _override(config, stored)
+    if any(heads < 1 or width % heads for width, heads in zip(config.block_out_channels, config.heads, strict=True)):
+        raise CheckpointError(f"widths {widths} do not divide into heads {config.heads}; store the true heads under 'heads' in the metadata 'canvas.config'")
+    if any(width % config.norm_groups for width in widths):
+        raise CheckpointError(f"widths {widths} do not divide into {config.norm_groups} norm groups; store 'norm_groups' in the metadata 'canvas.config'")
+    return config
+
+
+def read_layout_config(shapes: Shapes) -> LayoutEncoderConfig:
+    """Sizes of the layout encoder. The published heads are 64 wide; narrower projections keep the published counts."""
+    patch_embed = shapes["temporal_proj.patch_embed.weight"]
+    temporal_inner = shapes["temporal_proj.attn_temp.to_q.weight"][0]
+    query_inner = shapes["image_proj_model.layers.0.0.to_q.weight"][0]
+    _, tokens, query_width = shapes["image_proj_model.latents"]
+    return LayoutEncoderConfig(
+        features=patch_embed[1],
+        width=patch_embed[0],
+        temporal_heads=temporal_inner // 64,
+        temporal_inner=temporal_inner,
+        patch=patch_embed[-1],
+        query_width=query_width,
+        query_heads=query_inner // 64,
+        query_inner=query_inner,
+        depth=_count(shapes, "image_proj_model.layers.{}.0.to_q.weight"),
+        tokens=tokens,
+        output=shapes["image_proj_model.proj_out.weight"][0],
+    )
+
+
+FOLLOW_YOUR_CANVAS = Architecture(
+    name="follow_your_canvas",
+    required=(
+        "conv_in.weight",
+        "conv_out.weight",
+        "add_cond_embedding.linear_1.weight",
+        "fps_embedding.linear_1.weight",
+        "down_blocks.0.motion_modules.0.temporal_transformer.proj_in.weight",
+        "mid_block.attentions.0.transformer_blocks.0.attn2.to_k_ip.weight",
+        "temporal_proj.patch_embed.weight",
+        "image_proj_model.latents",
+    ),
+    read_config=read_unet_config,
+    build=FollowYourCanvasUNet,
+)
+
+ARCHITECTURES = (FOLLOW_YOUR_CANVAS,)
+
+
+def build_layout_encoder(shapes: Shapes, operations: Any = nn, dtype: torch.dtype | None = None, device: Any = None) -> LayoutEncoder:
+    """An empty layout encoder of the sizes in `shapes`."""
+    return LayoutEncoder(read_layout_config(shapes), operations, dtype, device)
+
+
+def recognise(shapes: Shapes, name: str) -> Architecture:
+    """The architecture of a checkpoint called `name`. Raises CheckpointError that says which key is missing."""
+    for architecture in ARCHITECTURES:
+        if not architecture.missing(shapes):
+            return architecture
+    nearest = min(ARCHITECTURES, key=lambda a: len(a.missing(shapes)))
+    raise CheckpointError(
+        f"{name} is not a canvas checkpoint: of its {len(shapes)} tensors none is '{nearest.missing(shapes)[0]}', which {nearest.name} needs; "
+        "pick the Follow-Your-Canvas checkpoint or its safetensors conversion"
+    )

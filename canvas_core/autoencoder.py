@@ -1,0 +1,107 @@
+"""Frames to latents and back, one network call per few frames, with any image autoencoder of diffusers."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
+from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+
+from .canvas import CELL
+from .checkpoints import TensorFile, open_tensors
+from .errors import CheckpointError
+
+SCALE = 0.18215
+"""Latent scale of the Stable Diffusion autoencoder."""
+
+
+def load_autoencoder(path: str | Path) -> Any:
+    """A VAE from a diffusers folder or a single file: AutoencoderKL (diffusers or original keys) or TAESD, float32.
+
+    Raises CheckpointError when it is none of these.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return AutoencoderKL.from_pretrained(path, local_files_only=True, torch_dtype=torch.float32).eval().requires_grad_(False)
+        vae = _from_file(open_tensors(path))
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path.name} is not a usable VAE ({str(error).splitlines()[0]}); use the VAE of Stable Diffusion") from None
+    return vae.eval().requires_grad_(False)
+
+
+def _from_file(file: TensorFile) -> Any:
+    tensors = {key.removeprefix("first_stage_model."): value.float() for key, value in file.load(lambda key: True).items()}
+    if "decoder.layers.0.weight" in tensors:
+        vae: Any = AutoencoderTiny()
+        vae.load_state_dict(tensors)
+        return vae
+    if "encoder.down.0.block.0.conv1.weight" in tensors:
+        widths = _widths(tensors, "encoder.down.{}.block.0.conv1.weight")
+        layers = sum(f"encoder.down.0.block.{i}.conv1.weight" in tensors for i in range(8))
+        vae = _empty_kl(tensors, widths, layers)
+        tensors = convert_ldm_vae_checkpoint({f"first_stage_model.{k}": v for k, v in tensors.items()}, dict(vae.config))
+    else:
+        widths = _widths(tensors, "encoder.down_blocks.{}.resnets.0.conv1.weight")
+        layers = sum(f"encoder.down_blocks.0.resnets.{i}.conv1.weight" in tensors for i in range(8))
+        vae = _empty_kl(tensors, widths, layers)
+    vae.load_state_dict(tensors)
+    return vae
+
+
+def _widths(tensors: dict[str, torch.Tensor], pattern: str) -> list[int]:
+    keys = [pattern.format(i) for i in range(8)]
+    widths = [tensors[key].shape[0] for key in keys if key in tensors]
+    if not widths:
+        raise CheckpointError("this file is not a VAE: it has no encoder; use the VAE of Stable Diffusion, or TAESD")
+    return widths
+
+
+def _empty_kl(tensors: dict[str, torch.Tensor], widths: list[int], layers: int) -> AutoencoderKL:
+    count = len(widths)
+    return AutoencoderKL(
+        block_out_channels=tuple(widths),
+        layers_per_block=layers,
+        latent_channels=tensors["quant_conv.weight"].shape[0] // 2,
+        down_block_types=("DownEncoderBlock2D",) * count,
+        up_block_types=("UpDecoderBlock2D",) * count,
+        scaling_factor=SCALE,
+    )
+
+
+def _chunks(x: torch.Tensor, size: int) -> tuple[torch.Tensor, ...]:
+    return x.split(size)
+
+
+@torch.inference_mode()
+def encode(vae: Any, frames: torch.Tensor, noise: torch.Tensor, device: Any = "cpu", chunk: int = 4) -> torch.Tensor:
+    """Frames [F, H, W, 3] 0..1 to scaled latents [F, C, H / 8, W / 8] on the CPU; `noise` of that shape draws from the posterior.
+
+    Raises CheckpointError when the VAE has another latent than `noise`.
+    """
+    vae.to(device)
+    latents = []
+    for part, epsilon in zip(_chunks(frames, chunk), _chunks(noise, chunk), strict=True):
+        encoded = vae.encode((part * 2 - 1).permute(0, 3, 1, 2).to(device))
+        if isinstance(vae, AutoencoderTiny):
+            latents.append(encoded.latents.cpu())
+            continue
+        posterior = encoded.latent_dist
+        if posterior.mean.shape != epsilon.shape:
+            raise CheckpointError(
+                f"this VAE makes latents of {posterior.mean.shape[1]} channels at 1 / {part.shape[1] // posterior.mean.shape[2]} of the size, "
+                f"but the canvas model takes {epsilon.shape[1]} at 1 / {CELL}; use the VAE of Stable Diffusion"
+            )
+        latents.append((posterior.mean.cpu() + posterior.std.cpu() * epsilon) * vae.config.scaling_factor)
+    return torch.cat(latents)
+
+
+@torch.inference_mode()
+def decode(vae: Any, latents: torch.Tensor, device: Any = "cpu") -> torch.Tensor:
+    """Scaled latents [F, C, h, w] to frames [F, 8 h, 8 w, 3] 0..1 on the CPU, frame by frame."""
+    vae.to(device)
+    scale = vae.config.scaling_factor
+    frames = [vae.decode(latent[None].to(device) / scale).sample.cpu() for latent in latents]
+    return (torch.cat(frames) / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).contiguous()

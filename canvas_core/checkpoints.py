@@ -1,0 +1,178 @@
+"""Reading, describing and converting checkpoint files. Weights are data: nothing in a file is ever executed."""
+
+import json
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .architectures import LAYOUT_PREFIXES, Architecture, Shapes, build_layout_encoder, read_layout_config, recognise, stored_config
+from .errors import CheckpointError
+from .files import write_whole
+from .models.layout_encoder import LayoutEncoder
+from .models.sam import ImageEncoderViT, build_sam
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """A weights file whose tensors are read when asked for."""
+
+    path: Path
+    shapes: Shapes
+    metadata: Mapping[str, str]
+    load: Callable[[Callable[[str], bool]], Tensors]
+    """load(wanted) -> the tensors whose keys are wanted."""
+
+
+def open_tensors(path: str | Path) -> TensorFile:
+    """Open a .safetensors file, or a PyTorch file of plain tensors. Raises CheckpointError when it cannot be trusted or read."""
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no file at {path}; check the name and the folder")
+    return _open_safetensors(path) if path.suffix == ".safetensors" else _open_pickle(path)
+
+
+def _open_safetensors(path: Path) -> TensorFile:
+    try:
+        with safe_open(path, framework="pt") as file:
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - not a dict
+            metadata = dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path.name} is damaged or not a safetensors file ({error}); download or convert it again") from None
+
+    def load(wanted: Callable[[str], bool]) -> Tensors:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in shapes if wanted(key)}
+
+    return TensorFile(path, shapes, metadata, load)
+
+
+def _open_pickle(path: Path) -> TensorFile:
+    content = _load_pickle(path)
+    content = content.get("state_dict", content) if isinstance(content, dict) else {}
+    tensors = {key.replace("module.", ""): value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        raise CheckpointError(f"{path.name} holds no tensors; pick a model checkpoint")
+    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    return TensorFile(path, shapes, {}, lambda wanted: {key: value for key, value in tensors.items() if wanted(key)})
+
+
+def _load_pickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path) or None)
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" in str(error) or "nsupported" in str(error):
+            raise CheckpointError(f"{path.name} was refused: it contains code, not only tensors; ask its author for a safetensors file") from None
+        raise CheckpointError(f"{path.name} is damaged or not a PyTorch file; download it again") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError):
+        raise CheckpointError(f"{path.name} is damaged or cut short; download it again") from None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A recognised canvas checkpoint."""
+
+    file: TensorFile
+    architecture: Architecture
+    config: Any
+    rre: str
+    """Convention of the relative region embedding: the file's `canvas.rre`, else centre_px."""
+
+    def unet_tensors(self) -> Tensors:
+        """Everything but the layout encoder."""
+        return self.file.load(lambda key: not key.startswith(LAYOUT_PREFIXES))
+
+    def layout_tensors(self) -> Tensors:
+        """The layout encoder alone."""
+        return self.file.load(lambda key: key.startswith(LAYOUT_PREFIXES))
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Recognise a canvas checkpoint without reading its tensors. Raises CheckpointError."""
+    file = open_tensors(path)
+    architecture = recognise(file.shapes, file.path.name)
+    try:
+        config = architecture.read_config(file.shapes, stored_config(file.metadata))
+    except (KeyError, IndexError) as error:
+        raise CheckpointError(f"{file.path.name} looks like {architecture.name}, but lacks {error}; download it again") from None
+    return Checkpoint(file, architecture, config, file.metadata.get("canvas.rre", "centre_px"))
+
+
+def check_fits(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], name: str) -> None:
+    """Raise CheckpointError when `tensors` lack a key of the network or have it in another shape."""
+    for key, value in network.state_dict().items():
+        if key not in tensors:
+            raise CheckpointError(f"{name} is incomplete: it has no '{key}'; download it again")
+        if tensors[key].shape != value.shape:
+            raise CheckpointError(f"in {name} '{key}' is {list(tensors[key].shape)}, but the other tensors call for {list(value.shape)}; download it again")
+
+
+def _fill(network: Any, tensors: Tensors, name: str, dtype: torch.dtype | None, device: Any) -> Any:
+    check_fits(network, tensors, name)
+    network.load_state_dict({key: value.to(device=device, dtype=dtype or value.dtype) for key, value in tensors.items()}, strict=False, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def load_unet(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device: Any = "cpu") -> torch.nn.Module:
+    """The canvas UNet of a checkpoint, ready to run."""
+    network = checkpoint.architecture.build(checkpoint.config, dtype=dtype, device="meta")
+    return _fill(network, checkpoint.unet_tensors(), checkpoint.file.path.name, dtype, device)
+
+
+def load_layout_encoder(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device: Any = "cpu") -> LayoutEncoder:
+    """The layout encoder of the same checkpoint."""
+    network = build_layout_encoder(checkpoint.file.shapes, dtype=dtype, device="meta")
+    return _fill(network, checkpoint.layout_tensors(), checkpoint.file.path.name, dtype, device)
+
+
+def load_sam(path: str | Path) -> ImageEncoderViT:
+    """The image encoder of a SAM file, float32 on the CPU."""
+    return build_sam(open_tensors(path).load(lambda key: True))
+
+
+def describe(path: str | Path) -> str:
+    """What a canvas checkpoint is, over several lines."""
+    checkpoint = open_checkpoint(path)
+    shapes = checkpoint.file.shapes
+    count = sum(torch.Size(shape).numel() for shape in shapes.values())
+    lines = [
+        f"file          {checkpoint.file.path.name}",
+        f"architecture  {checkpoint.architecture.name}",
+        f"tensors       {len(shapes)}, {count / 1e6:.1f} M values",
+        f"unet          {checkpoint.config}",
+        f"layout        {read_layout_config(shapes)}",
+        f"rre           {checkpoint.rre}",
+    ]
+    return "\n".join(lines + [f"{key:13} {value}" for key, value in sorted(checkpoint.file.metadata.items())])
+
+
+def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = None, rre: str | None = None) -> Path:
+    """Write a checkpoint as one safetensors file with metadata. Raises CheckpointError; never leaves half a file."""
+    target = Path(target)
+    if target.suffix != ".safetensors":
+        raise CheckpointError(f"the output is {target.name}, but must end in .safetensors; rename it")
+    checkpoint = open_checkpoint(source)
+    tensors = {key: value.to(dtype or value.dtype).contiguous().clone() for key, value in checkpoint.file.load(lambda key: True).items()}
+    network = checkpoint.architecture.build(checkpoint.config, device="meta")
+    check_fits(network, tensors, checkpoint.file.path.name)
+    metadata = {
+        **checkpoint.file.metadata,
+        "canvas.architecture": checkpoint.architecture.name,
+        "canvas.config": json.dumps({name: getattr(checkpoint.config, name) for name in ("heads", "norm_groups", "norm_eps")}),
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": checkpoint.architecture.name,
+        "modelspec.title": checkpoint.file.path.stem,
+        "modelspec.date": date.today().isoformat(),
+        **({"canvas.rre": rre} if rre else {}),
+    }
+    write_whole(target, lambda path: save_file(tensors, path, metadata), CheckpointError)
+    return target

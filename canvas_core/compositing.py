@@ -1,0 +1,85 @@
+"""Putting the true source pixels back on the generated canvas. Frames are [F, H, W, C], values 0..1."""
+
+import cv2
+import numpy as np
+import torch
+
+from .canvas import Box, Canvas, Size, official_known_box
+from .errors import GeometryError
+
+
+def inward_alpha(canvas: Canvas, feather: int) -> torch.Tensor:
+    """Weight [h, w] of the source: 1 inside, falling over `feather` pixels towards sides that have generated neighbours.
+
+    Raises GeometryError when the feather is negative or would leave no source pixel untouched.
+    """
+    source, frame = canvas.source, canvas.trim
+    open_sides = (source.y > frame.y, source.x > frame.x, source.bottom < frame.bottom, source.right < frame.right)
+    if feather < 0 or 2 * feather >= min(source.h, source.w):
+        raise GeometryError(f"the feather is {feather} px, but must be 0 to {(min(source.h, source.w) - 1) // 2} for a source of {source.size}; lower it")
+
+    def ramp(length: int, before: bool, after: bool) -> torch.Tensor:
+        inside = torch.arange(length) + 1.0
+        rising = (inside / (feather + 1)).clamp(max=1)
+        return torch.minimum(rising if before else torch.ones(length), rising.flip(0) if after else torch.ones(length))
+
+    top, left, bottom, right = open_sides
+    return torch.minimum(ramp(source.h, top, bottom)[:, None], ramp(source.w, left, right)[None])
+
+
+def paste_source(result: torch.Tensor, source: torch.Tensor, canvas: Canvas, feather: int = 0) -> torch.Tensor:
+    """The result with the source on top, bit-identical to the source outside an inward feather of `feather` pixels.
+
+    result [F, H, W, C] of the whole canvas, source [F, h, w, C]. Raises GeometryError when the shapes do not fit the canvas.
+    """
+    _check_frames(result, source, canvas)
+    box = canvas.source
+    alpha = inward_alpha(canvas, feather).to(result)[..., None]
+    out = result.clone()
+    known = out[:, box.y : box.bottom, box.x : box.right]
+    known.copy_(torch.where(alpha < 1, source * alpha + known * (1 - alpha), source))
+    return out
+
+
+def _check_frames(result: torch.Tensor, source: torch.Tensor, canvas: Canvas) -> None:
+    if tuple(result.shape[1:3]) != tuple(canvas.size):
+        raise GeometryError(f"the result is {Size(*result.shape[1:3])}, but the canvas is {canvas.size}; composite the decoded canvas before any resize")
+    if tuple(source.shape[1:3]) != tuple(canvas.source.size):
+        raise GeometryError(f"the source is {Size(*source.shape[1:3])}, but the canvas was made for {canvas.source.size}; connect the same frames as to the canvas")
+    if result.shape[0] != source.shape[0]:
+        raise GeometryError(f"the result has {result.shape[0]} frames and the source {source.shape[0]}, but both need the same number; connect the same clip to both")
+
+
+def _official_alpha(box: Box, canvas: Size) -> torch.Tensor:
+    margin = max(max(canvas) // 50, 2)
+    binary = np.zeros(tuple(box.size), np.float32)
+    top, left = margin if box.y else 1, margin if box.x else 1
+    binary[top : box.h - margin, left : box.w - margin] = 1
+
+    def odd(side: int) -> int:
+        return side + 1 if side % 2 == 0 else side + 2
+
+    # The published code swaps the axes: the kernel made from the width acts along the height.
+    return torch.from_numpy(cv2.GaussianBlur(binary, (odd(box.h), odd(box.w)), 2))
+
+
+def paste_official(result: torch.Tensor, placed: torch.Tensor, source: Size) -> tuple[torch.Tensor, torch.Tensor]:
+    """Follow-Your-Canvas's paste (replace_video @ 2748eb1): (smooth, replaced), both [F, H, W, C].
+
+    placed is the canvas with the centred source on grey. Differs from `paste_source`: the placed frames are stretched so
+    that their extremes over the whole clip meet the result's, the blend is Gaussian, and it also blends the bottom and
+    right border of the canvas, so no source pixel is guaranteed to survive.
+    """
+    low, high = placed.min(), placed.max()
+    mapped = (placed - low) / (high - low) * (result.max() - result.min()) + result.min()
+    canvas = Size(*result.shape[1:3])
+    box = official_known_box(canvas, source)
+    if box is None:
+        raise GeometryError(f"the source fills the whole canvas of {canvas}, so there is nothing to paste; ask for a larger canvas")
+    rows, columns = slice(box.y, box.bottom), slice(box.x, box.right)
+    replaced = result.clone()
+    replaced[:, rows, columns] = mapped[:, rows, columns]
+    alpha = _official_alpha(box, canvas).to(result)[..., None]
+    smooth = replaced.clone()
+    smooth[:, rows, columns] = replaced[:, rows, columns] * alpha + result[:, rows, columns] * (1 - alpha)
+    return smooth, replaced

@@ -1,0 +1,144 @@
+"""Follow-Your-Canvas's layout encoder: SAM features of the anchor's frames to layout tokens.
+
+Layout extraction (`temporal_proj`) and Q-former (`image_proj_model`) of mayuelala/FollowYourCanvas @ 2748eb1.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import nn
+
+from ..errors import ConditioningError
+from .layers import Attend, Attention, attend, bind
+
+POOL = 4
+"""Frames averaged by each of the two pooling steps."""
+
+MIN_FRAMES = POOL * POOL
+
+
+@dataclass(frozen=True)
+class LayoutEncoderConfig:
+    """Sizes of the layout encoder; all of them can be read from the shapes of a checkpoint."""
+
+    features: int = 256
+    """Channels of the SAM features."""
+    width: int = 1024
+    """Width of the layout extraction, 4 x features in the published model."""
+    temporal_heads: int = 8
+    temporal_inner: int = 512
+    patch: int = 4
+    """Side of the square of SAM tokens that one token of the extraction covers."""
+    query_width: int = 1024
+    query_heads: int = 12
+    query_inner: int = 768
+    depth: int = 4
+    tokens: int = 64
+    output: int = 1024
+
+
+def _feed_forward(ops: Any, width: int) -> nn.Sequential:
+    return nn.Sequential(ops.LayerNorm(width), ops.Linear(width, 4 * width, bias=False), nn.GELU(), ops.Linear(4 * width, width, bias=False))
+
+
+def _pool_frames(x: torch.Tensor) -> torch.Tensor:
+    """Mean of every four frames, [B, F, L, D] -> [B, F // 4, L, D]; a rest of less than four is dropped."""
+    whole = x.shape[1] // POOL * POOL
+    return x[:, :whole].unflatten(1, (-1, POOL)).mean(dim=2)
+
+
+class TemporalProjection(nn.Module):
+    """SAM features [B, F, L, C] to [B, F // 16, L / patch^2, D]; L is a square grid, row by row."""
+
+    def __init__(self, ops: Any, config: LayoutEncoderConfig):
+        super().__init__()
+        width = config.width
+        self.patch_embed = ops.Conv2d(config.features, width, config.patch, stride=config.patch)
+        self.attn_temp = Attention(ops, width, config.temporal_heads, inner=config.temporal_inner)
+        self.norm_temp = ops.LayerNorm(width)
+        self.ff = _feed_forward(ops, width)
+        self.norm1 = ops.LayerNorm(width)
+        self.attn_temp_2 = Attention(ops, width, config.temporal_heads, inner=config.temporal_inner)
+        self.norm_temp_2 = ops.LayerNorm(width)
+        self.ff_2 = _feed_forward(ops, width)
+        self.norm2 = ops.LayerNorm(width)
+
+    def forward(self, features: torch.Tensor, attend: Attend) -> torch.Tensor:
+        batch, tokens = features.shape[0], features.shape[2]
+        side = round(tokens**0.5)
+        if side * side != tokens:
+            raise ConditioningError(f"the layout features have {tokens} tokens a frame, but need a square grid such as 64 x 64; use the features of a SAM image encoder")
+        x = self.patch_embed(rearrange(features, "b f (h w) c -> (b f) c h w", h=side))
+        x = rearrange(x, "(b f) c h w -> (b h w) f c", b=batch)
+        x = x + self.attn_temp(self.norm_temp(x), attend)
+        x = x + self.ff(self.norm1(x))  # `ff` starts with a second LayerNorm of its own
+        x = _pool_frames(x[..., None, :])[..., 0, :]
+        x = x + self.attn_temp_2(self.norm_temp_2(x), attend)
+        x = x + self.ff_2(self.norm2(x))
+        return _pool_frames(rearrange(x, "(b l) f c -> b f l c", b=batch))
+
+
+class PerceiverAttention(nn.Module):
+    """Queries attend over the features and themselves."""
+
+    def __init__(self, ops: Any, width: int, heads: int, inner: int):
+        super().__init__()
+        self.heads = heads
+        self.norm1 = ops.LayerNorm(width)
+        self.norm2 = ops.LayerNorm(width)
+        self.to_q = ops.Linear(width, inner, bias=False)
+        self.to_kv = ops.Linear(width, 2 * inner, bias=False)
+        self.to_out = ops.Linear(inner, width, bias=False)
+
+    def forward(self, x: torch.Tensor, queries: torch.Tensor, attend: Attend) -> torch.Tensor:
+        queries = self.norm2(queries)
+        k, v = self.to_kv(torch.cat([self.norm1(x), queries], dim=1)).chunk(2, dim=-1)
+        return self.to_out(attend(self.to_q(queries), k, v, self.heads))
+
+
+class Resampler(nn.Module):
+    """Features [B, L, D] to a fixed number of tokens [B, N, output] (Q-former, IP-Adapter-Plus)."""
+
+    def __init__(self, ops: Any, config: LayoutEncoderConfig):
+        super().__init__()
+        width = config.query_width
+        self.latents = nn.Parameter(torch.empty(1, config.tokens, width, dtype=ops.dtype, device=ops.device).normal_(std=width**-0.5))
+        self.proj_in = ops.Linear(config.width, width)
+        self.proj_out = ops.Linear(width, config.output)
+        self.norm_out = ops.LayerNorm(config.output)
+        self.layers = nn.ModuleList(
+            nn.ModuleList([PerceiverAttention(ops, width, config.query_heads, config.query_inner), _feed_forward(ops, width)]) for _ in range(config.depth)
+        )
+
+    def forward(self, x: torch.Tensor, attend: Attend) -> torch.Tensor:
+        x = self.proj_in(x)
+        queries = self.latents.to(x).expand(x.shape[0], -1, -1)
+        for attention, feed_forward in self.layers:
+            queries = queries + attention(x, queries, attend)
+            queries = queries + feed_forward(queries)
+        return self.norm_out(self.proj_out(queries))
+
+
+class LayoutEncoder(nn.Module):
+    """SAM features [B, F, L, C] to layout tokens [B, N, output]; keys are those of the published checkpoint."""
+
+    def __init__(self, config: LayoutEncoderConfig, operations: Any = nn, dtype: torch.dtype | None = None, device: Any = None):
+        super().__init__()
+        ops = bind(operations, dtype, device)
+        self.config = config
+        self.temporal_proj = TemporalProjection(ops, config)
+        self.image_proj_model = Resampler(ops, config)
+
+    def forward(self, features: torch.Tensor, attend: Attend = attend) -> torch.Tensor:
+        """Fewer than 16 frames are filled up by repeating the last frame's features. Raises ConditioningError on a bad shape."""
+        if features.ndim != 4 or features.shape[-1] != self.config.features:
+            raise ConditioningError(
+                f"the layout features are {tuple(features.shape)}, but must be [batch, frames, tokens, {self.config.features}]; use the SAM file this canvas model was trained with"
+            )
+        missing = MIN_FRAMES - features.shape[1]
+        if missing > 0:
+            features = torch.cat([features, features[:, -1:].expand(-1, missing, -1, -1)], dim=1)
+        x = self.temporal_proj(features, attend)
+        return self.image_proj_model(x.flatten(1, 2), attend)

@@ -1,0 +1,165 @@
+"""The headless engine: a source clip to an outpainted clip by Follow-Your-Canvas, round by round."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from .autoencoder import decode, encode
+from .canvas import CELL, GREY, Box, Canvas, Size, cell_mask, generation_mask, official_known_box, place_source, trim_frames
+from .compositing import paste_official, paste_source
+from .errors import GeometryError, SamplingError
+from .guidance import Guidance, guide_by_text
+from .models.layout_encoder import LayoutEncoder
+from .models.sam import ImageEncoderViT, encode_frames, to_levels, to_levels_official
+from .rounds import Round, plan_rounds
+from .sampling import ClipConditions, TiledPredictor, denoise, make_scheduler
+from .windows import WindowSettings
+
+START_FROM = ("source", "previous")
+"""source: every round starts from the result so far with the true source pixels on it. previous: from the raw decode, as published."""
+
+PASTES = ("feather", "official")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The parts of the system, ready to run."""
+
+    unet: Any
+    layout_encoder: LayoutEncoder
+    sam: ImageEncoderViT
+    vae: Any
+    device: Any = "cpu"
+    dtype: torch.dtype = torch.float32
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run. `official` arithmetic of Follow-Your-Canvas @ 2748eb1 can be chosen where it differs from the default."""
+
+    steps: int = 40
+    guidance: Guidance = field(default_factory=lambda: guide_by_text(8.0))
+    fps: int = 8
+    windows: WindowSettings = field(default_factory=WindowSettings)
+    windows_at_once: int = 1
+    rre: str = "centre_px"
+    start_from: str = "source"
+    feather: int = 8
+    paste: str = "feather"
+    official_input: bool = False
+    """Uint8 truncation before SAM and the known box of equal pads, for parity."""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("start_from", self.start_from, START_FROM), ("paste", self.paste, PASTES)):
+            if value not in known:
+                raise SamplingError(f"{name} is {value!r}, but must be one of {', '.join(known)}")
+        if self.windows_at_once < 1:
+            raise SamplingError(f"windows at once is {self.windows_at_once}, but must be at least 1")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Every random number of one round: start noise and posterior noise, both [F, 4, h, w]."""
+
+    start: torch.Tensor
+    posterior: torch.Tensor
+
+
+Draw = Callable[[int, tuple[int, ...]], Draws]
+"""draw(round index, latent shape) -> the round's random numbers."""
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """What one round leaves behind."""
+
+    latents: torch.Tensor
+    """[F, 4, h, w]"""
+    features: torch.Tensor
+    """SAM features [F, L, C] of the region the round started from"""
+    frames: torch.Tensor
+    """[F, H, W, 3], 0..1, as decoded"""
+
+
+def seeded_draw(seed: int) -> Draw:
+    """Draws from one CPU generator that runs on through all rounds."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda index, shape: Draws(torch.randn(shape, generator=generator), torch.randn(shape, generator=generator))
+
+
+def layout_tokens(encoder: LayoutEncoder, features: torch.Tensor, spans: list[range], device: Any, dtype: torch.dtype) -> dict[tuple[str, range], torch.Tensor]:
+    """Real and null tokens [1, N, D] of every time window of SAM features [F, L, C]."""
+    tokens = {}
+    with torch.inference_mode():
+        for span in spans:
+            real = features[span.start : span.stop][None].to(device, dtype)
+            tokens["real", span] = encoder(real).float().cpu()
+            tokens["null", span] = encoder(torch.zeros_like(real)).float().cpu()
+    return tokens
+
+
+def run_round(networks: Networks, settings: Settings, frames: torch.Tensor, canvas: Canvas, text: dict[str, torch.Tensor], draws: Draws, on_step: Any = None) -> RoundResult:
+    """Outpaint `frames` [F, h, w, 3] 0..1 onto `canvas`. text: positive and negative embeddings, each [1, L, D]."""
+    levels = to_levels_official(frames * 2 - 1) if settings.official_input else to_levels(frames)
+    features = encode_frames(networks.sam.to(networks.device), levels)
+    spans = settings.windows.plan_frames(len(frames))
+    known = official_known_box(canvas.size, canvas.source.size) if settings.official_input else canvas.source
+    mask = cell_mask(generation_mask(canvas.size, known))
+    placed = place_source(frames, canvas.size, canvas.source, GREY)
+    clip = ClipConditions(
+        mask=mask.expand(len(frames), 1, -1, -1),
+        masked_latents=encode(networks.vae, placed, draws.posterior, networks.device),
+        text=text,
+        layout=layout_tokens(networks.layout_encoder, features, spans, networks.device, networks.dtype),
+        anchor=canvas.source,
+        rre=settings.rre,
+        fps=settings.fps,
+    )
+    predictor = TiledPredictor(networks.unet, clip, settings.windows, settings.guidance, settings.windows_at_once, networks.device, networks.dtype)
+    latents = denoise(predictor, draws.start, make_scheduler(), settings.steps, on_step)
+    return RoundResult(latents, features, decode(networks.vae, latents, networks.device))
+
+
+def outpaint(networks: Networks, settings: Settings, frames: torch.Tensor, canvas: Canvas, text: dict[str, torch.Tensor], draw: Draw, on_step: Callable[[int, int], None] | None = None) -> torch.Tensor:
+    """The finished clip [F, H, W, 3] 0..1, trimmed to the asked size. on_step(round, step) reports progress.
+
+    frames [F, h, w, 3] 0..1. Raises SamplingError, GeometryError or ConditioningError.
+    """
+    _check_size(canvas)
+    if len(frames) > networks.unet.config.max_frames and settings.windows.frames > networks.unet.config.max_frames:
+        raise SamplingError(
+            f"time windows of {settings.windows.frames} frames are longer than the {networks.unet.config.max_frames} this model reaches; use --frame-window {networks.unet.config.max_frames}"
+        )
+    start = frames
+    result = frames
+    for index, step in enumerate(plan_rounds(canvas, settings.windows)):
+        shape = (len(frames), 4, step.canvas.size.h // CELL, step.canvas.size.w // CELL)
+        report = (lambda i, _, r=index: on_step(r, i)) if on_step else None
+        decoded = run_round(networks, settings, start, step.canvas, text, draw(index, shape), report).frames
+        result = _paste(settings, decoded, frames, start, step)
+        start = decoded if settings.start_from == "previous" else _with_source(settings, decoded, frames, step)
+    return trim_frames(result, canvas)
+
+
+def _with_source(settings: Settings, decoded: torch.Tensor, frames: torch.Tensor, step: Round) -> torch.Tensor:
+    canvas = Canvas(step.canvas.size, step.original, step.canvas.trim)
+    return paste_source(decoded, frames, canvas, settings.feather)
+
+
+def _paste(settings: Settings, decoded: torch.Tensor, frames: torch.Tensor, start: torch.Tensor, step: Round) -> torch.Tensor:
+    """The round's finished frames: the true source on top, or the published paste of what the round started from."""
+    if settings.paste == "official":
+        placed = place_source(start, step.canvas.size, step.canvas.source, GREY) * 2 - 1
+        return paste_official(decoded, placed, step.canvas.source.size)[0]
+    return _with_source(settings, decoded, frames, step)
+
+
+def _check_size(canvas: Canvas) -> None:
+    if canvas.size.h % CELL or canvas.size.w % CELL:
+        fitting = Size(*(-(-side // CELL) * CELL for side in canvas.size))
+        raise GeometryError(f"the canvas is {canvas.size}, but the latents need multiples of {CELL}; snap it to {fitting}")
+    box = Box(0, 0, *canvas.size)
+    if canvas.source == box:
+        raise GeometryError(f"the source fills the whole canvas of {canvas.size}, so there is nothing to generate; ask for a larger canvas")

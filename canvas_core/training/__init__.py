@@ -1,0 +1,1 @@
+"""How the published systems make their training samples."""

@@ -41,7 +41,9 @@ def stored_config(metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         stored = json.loads(text)
     except json.JSONDecodeError:
-        raise CheckpointError(f"the metadata 'canvas.config' is {text[:80]!r}, but must be a JSON object; convert the checkpoint again") from None
+        raise CheckpointError(
+            f"the metadata 'canvas.config' is {text[:80]!r}, but must be a JSON object; convert the checkpoint again"
+        ) from None
     return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
 
 
@@ -49,7 +51,9 @@ def _override(config: Any, stored: Mapping[str, Any]) -> Any:
     known = {field.name for field in fields(config)}
     strange = sorted(set(stored) - known)
     if strange:
-        raise CheckpointError(f"the metadata 'canvas.config' names {', '.join(strange)}, which this version does not know; update the pack")
+        raise CheckpointError(
+            f"the metadata 'canvas.config' names {', '.join(strange)}, which this version does not know; update the pack"
+        )
     return replace(config, **stored)
 
 
@@ -80,9 +84,13 @@ def read_unet_config(shapes: Shapes, stored: Mapping[str, Any]) -> UNetConfig:
     )
     config = _override(config, stored)
     if any(heads < 1 or width % heads for width, heads in zip(config.block_out_channels, config.heads, strict=True)):
-        raise CheckpointError(f"widths {widths} do not divide into heads {config.heads}; store the true heads under 'heads' in the metadata 'canvas.config'")
+        raise CheckpointError(
+            f"widths {widths} do not divide into heads {config.heads}; store the true heads under 'heads' in the metadata 'canvas.config'"
+        )
     if any(width % config.norm_groups for width in widths):
-        raise CheckpointError(f"widths {widths} do not divide into {config.norm_groups} norm groups; store 'norm_groups' in the metadata 'canvas.config'")
+        raise CheckpointError(
+            f"widths {widths} do not divide into {config.norm_groups} norm groups; store 'norm_groups' in the metadata 'canvas.config'"
+        )
     return config
 
 
@@ -126,7 +134,9 @@ FOLLOW_YOUR_CANVAS = Architecture(
 ARCHITECTURES = (FOLLOW_YOUR_CANVAS,)
 
 
-def build_layout_encoder(shapes: Shapes, operations: Any = nn, dtype: torch.dtype | None = None, device: Any = None) -> LayoutEncoder:
+def build_layout_encoder(
+    shapes: Shapes, operations: Any = nn, dtype: torch.dtype | None = None, device: Any = None
+) -> LayoutEncoder:
     """An empty layout encoder of the sizes in `shapes`."""
     return LayoutEncoder(read_layout_config(shapes), operations, dtype, device)
 

@@ -23,17 +23,25 @@ def load_autoencoder(path: str | Path) -> Any:
     path = Path(path)
     try:
         if path.is_dir():
-            return AutoencoderKL.from_pretrained(path, local_files_only=True, torch_dtype=torch.float32).eval().requires_grad_(False)
+            return (
+                AutoencoderKL.from_pretrained(path, local_files_only=True, torch_dtype=torch.float32)
+                .eval()
+                .requires_grad_(False)
+            )
         vae = _from_file(open_tensors(path))
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{path.name} is not a usable VAE ({str(error).splitlines()[0]}); use the VAE of Stable Diffusion") from None
+        raise CheckpointError(
+            f"{path.name} is not a usable VAE ({str(error).splitlines()[0]}); use the VAE of Stable Diffusion"
+        ) from None
     return vae.eval().requires_grad_(False)
 
 
 def _from_file(file: TensorFile) -> Any:
-    tensors = {key.removeprefix("first_stage_model."): value.float() for key, value in file.load(lambda key: True).items()}
+    tensors = {
+        key.removeprefix("first_stage_model."): value.float() for key, value in file.load(lambda key: True).items()
+    }
     if "decoder.layers.0.weight" in tensors:
         vae: Any = AutoencoderTiny()
         vae.load_state_dict(tensors)
@@ -42,7 +50,9 @@ def _from_file(file: TensorFile) -> Any:
         widths = _widths(tensors, "encoder.down.{}.block.0.conv1.weight")
         layers = sum(f"encoder.down.0.block.{i}.conv1.weight" in tensors for i in range(8))
         vae = _empty_kl(tensors, widths, layers)
-        tensors = convert_ldm_vae_checkpoint({f"first_stage_model.{k}": v for k, v in tensors.items()}, dict(vae.config))
+        tensors = convert_ldm_vae_checkpoint(
+            {f"first_stage_model.{k}": v for k, v in tensors.items()}, dict(vae.config)
+        )
     else:
         widths = _widths(tensors, "encoder.down_blocks.{}.resnets.0.conv1.weight")
         layers = sum(f"encoder.down_blocks.0.resnets.{i}.conv1.weight" in tensors for i in range(8))

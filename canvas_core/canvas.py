@@ -121,7 +121,9 @@ class Canvas:
     def __post_init__(self) -> None:
         for name, box in (("source", self.source), ("asked area", self.trim)):
             if box.h < 1 or box.w < 1 or not box.inside(self.size):
-                raise GeometryError(f"the {name} is {box}, but must lie inside the canvas of {self.size}; enlarge the canvas or move the source")
+                raise GeometryError(
+                    f"the {name} is {box}, but must lie inside the canvas of {self.size}; enlarge the canvas or move the source"
+                )
 
     @property
     def pads(self) -> Pads:
@@ -143,10 +145,14 @@ def _snap(length: int, multiple: int) -> int:
 
 def _snapped(asked: Size, source: Box, multiple: int) -> Canvas:
     if multiple < 2 or multiple % 2:
-        raise GeometryError(f"the multiple is {multiple}, but must be even and at least 2; use 8 for Stable Diffusion models")
+        raise GeometryError(
+            f"the multiple is {multiple}, but must be even and at least 2; use 8 for Stable Diffusion models"
+        )
     canvas = Canvas(Size(_snap(asked.h, multiple), _snap(asked.w, multiple)), source, Box(0, 0, *asked))
     if source.size == asked:
-        raise GeometryError(f"the canvas of {asked} equals the source, so there is nothing to generate; ask for a larger size, another aspect or pads above 0")
+        raise GeometryError(
+            f"the canvas of {asked} equals the source, so there is nothing to generate; ask for a larger size, another aspect or pads above 0"
+        )
     return canvas
 
 
@@ -154,19 +160,27 @@ def _anchored(free: int, halves: int, offset: int, axis: str) -> int:
     start = free * halves // 2 + offset
     if not 0 <= start <= free:
         low, high = -(free * halves // 2), free - free * halves // 2
-        raise GeometryError(f"offset {axis} is {offset}, which pushes the source off the canvas; use {low} to {high} with this anchor")
+        raise GeometryError(
+            f"offset {axis} is {offset}, which pushes the source off the canvas; use {low} to {high} with this anchor"
+        )
     return start
 
 
-def canvas_of_size(source: Size, size: Size, anchor: str = "center", offset: tuple[int, int] = (0, 0), multiple: int = CELL) -> Canvas:
+def canvas_of_size(
+    source: Size, size: Size, anchor: str = "center", offset: tuple[int, int] = (0, 0), multiple: int = CELL
+) -> Canvas:
     """A canvas of exactly `size` after trimming; `offset` is (x, y) in pixels from the anchor.
 
     Raises GeometryError when the size is odd or smaller than the source, or the offset leaves the canvas.
     """
     if size.h % 2 or size.w % 2:
-        raise GeometryError(f"the canvas size is {size}, but both sides must be even for video; use {Size(_even(size.h), _even(size.w))}")
+        raise GeometryError(
+            f"the canvas size is {size}, but both sides must be even for video; use {Size(_even(size.h), _even(size.w))}"
+        )
     if size.h < source.h or size.w < source.w:
-        raise GeometryError(f"the canvas of {size} is smaller than the source of {source}; ask for at least {source} or scale the source down first")
+        raise GeometryError(
+            f"the canvas of {size} is smaller than the source of {source}; ask for at least {source} or scale the source down first"
+        )
     if anchor not in ANCHORS:
         raise GeometryError(f"the anchor is {anchor!r}, but must be one of {', '.join(ANCHORS)}")
     vertical, horizontal = ANCHORS[anchor]
@@ -175,7 +189,9 @@ def canvas_of_size(source: Size, size: Size, anchor: str = "center", offset: tup
     return _snapped(size, Box(y, x, *source), multiple)
 
 
-def canvas_of_aspect(source: Size, aspect: str, anchor: str = "center", offset: tuple[int, int] = (0, 0), multiple: int = CELL) -> Canvas:
+def canvas_of_aspect(
+    source: Size, aspect: str, anchor: str = "center", offset: tuple[int, int] = (0, 0), multiple: int = CELL
+) -> Canvas:
     """The smallest even canvas of a preset aspect that holds the source."""
     if aspect not in ASPECTS:
         raise GeometryError(f"the aspect is {aspect!r}, but must be one of {', '.join(ASPECTS)}")
@@ -191,7 +207,9 @@ def canvas_of_aspect(source: Size, aspect: str, anchor: str = "center", offset: 
 def canvas_of_pads(source: Size, pads: Pads, multiple: int = CELL) -> Canvas:
     """The source with `pads` around it; an odd total gets one more pixel on the right or at the bottom."""
     if min(pads) < 0:
-        raise GeometryError(f"the pads are {tuple(pads)} (left, top, right, bottom), but none may be negative; crop the source beforehand instead")
+        raise GeometryError(
+            f"the pads are {tuple(pads)} (left, top, right, bottom), but none may be negative; crop the source beforehand instead"
+        )
     asked = Size(_even(source.h + pads.top + pads.bottom), _even(source.w + pads.left + pads.right))
     return _snapped(asked, Box(pads.top, pads.left, *source), multiple)
 
@@ -222,7 +240,9 @@ def cell_mask(mask: torch.Tensor, cell: int = CELL) -> torch.Tensor:
 def place_source(frames: torch.Tensor, size: Size, source: Box, fill: float = GREY) -> torch.Tensor:
     """Source frames [F, h, w, C] on a canvas [F, H, W, C] filled with `fill`. Raises GeometryError on another frame size."""
     if tuple(frames.shape[1:3]) != tuple(source.size):
-        raise GeometryError(f"the frames are {Size(*frames.shape[1:3])}, but this canvas was made for a source of {source.size}; use the frames the canvas was made from")
+        raise GeometryError(
+            f"the frames are {Size(*frames.shape[1:3])}, but this canvas was made for a source of {source.size}; use the frames the canvas was made from"
+        )
     placed = frames.new_full((frames.shape[0], *size, frames.shape[3]), fill)
     placed[:, source.y : source.bottom, source.x : source.right] = frames
     return placed

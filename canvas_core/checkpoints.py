@@ -12,12 +12,21 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from segment_anything.modeling import ImageEncoderViT
 
-from .architectures import LAYOUT_PREFIXES, Architecture, Shapes, build_layout_encoder, read_layout_config, recognise, stored_config
+from .architectures import (
+    LAYOUT_PREFIXES,
+    Architecture,
+    Shapes,
+    build_layout_encoder,
+    read_layout_config,
+    recognise,
+    stored_config,
+)
 from .errors import CheckpointError
 from .files import write_whole
 from .models.layout_encoder import LayoutEncoder
-from .models.sam import ImageEncoderViT, build_sam
+from .models.sam import build_sam
 
 Tensors = dict[str, torch.Tensor]
 
@@ -47,7 +56,9 @@ def _open_safetensors(path: Path) -> TensorFile:
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - not a dict
             metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path.name} is damaged or not a safetensors file ({error}); download or convert it again") from None
+        raise CheckpointError(
+            f"{path.name} is damaged or not a safetensors file ({error}); download or convert it again"
+        ) from None
 
     def load(wanted: Callable[[str], bool]) -> Tensors:
         with safe_open(path, framework="pt") as file:
@@ -71,7 +82,9 @@ def _load_pickle(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path) or None)
     except pickle.UnpicklingError as error:
         if "GLOBAL" in str(error) or "nsupported" in str(error):
-            raise CheckpointError(f"{path.name} was refused: it contains code, not only tensors; ask its author for a safetensors file") from None
+            raise CheckpointError(
+                f"{path.name} was refused: it contains code, not only tensors; ask its author for a safetensors file"
+            ) from None
         raise CheckpointError(f"{path.name} is damaged or not a PyTorch file; download it again") from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError):
         raise CheckpointError(f"{path.name} is damaged or cut short; download it again") from None
@@ -103,7 +116,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     try:
         config = architecture.read_config(file.shapes, stored_config(file.metadata))
     except (KeyError, IndexError) as error:
-        raise CheckpointError(f"{file.path.name} looks like {architecture.name}, but lacks {error}; download it again") from None
+        raise CheckpointError(
+            f"{file.path.name} looks like {architecture.name}, but lacks {error}; download it again"
+        ) from None
     return Checkpoint(file, architecture, config, file.metadata.get("canvas.rre", "centre_px"))
 
 
@@ -113,12 +128,18 @@ def check_fits(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], na
         if key not in tensors:
             raise CheckpointError(f"{name} is incomplete: it has no '{key}'; download it again")
         if tensors[key].shape != value.shape:
-            raise CheckpointError(f"in {name} '{key}' is {list(tensors[key].shape)}, but the other tensors call for {list(value.shape)}; download it again")
+            raise CheckpointError(
+                f"in {name} '{key}' is {list(tensors[key].shape)}, but the other tensors call for {list(value.shape)}; download it again"
+            )
 
 
 def _fill(network: Any, tensors: Tensors, name: str, dtype: torch.dtype | None, device: Any) -> Any:
     check_fits(network, tensors, name)
-    network.load_state_dict({key: value.to(device=device, dtype=dtype or value.dtype) for key, value in tensors.items()}, strict=False, assign=True)
+    network.load_state_dict(
+        {key: value.to(device=device, dtype=dtype or value.dtype) for key, value in tensors.items()},
+        strict=False,
+        assign=True,
+    )
     return network.eval().requires_grad_(False)
 
 
@@ -128,7 +149,9 @@ def load_unet(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device
     return _fill(network, checkpoint.unet_tensors(), checkpoint.file.path.name, dtype, device)
 
 
-def load_layout_encoder(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device: Any = "cpu") -> LayoutEncoder:
+def load_layout_encoder(
+    checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device: Any = "cpu"
+) -> LayoutEncoder:
     """The layout encoder of the same checkpoint."""
     network = build_layout_encoder(checkpoint.file.shapes, dtype=dtype, device="meta")
     return _fill(network, checkpoint.layout_tensors(), checkpoint.file.path.name, dtype, device)
@@ -161,13 +184,18 @@ def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = 
     if target.suffix != ".safetensors":
         raise CheckpointError(f"the output is {target.name}, but must end in .safetensors; rename it")
     checkpoint = open_checkpoint(source)
-    tensors = {key: value.to(dtype or value.dtype).contiguous().clone() for key, value in checkpoint.file.load(lambda key: True).items()}
+    tensors = {
+        key: value.to(dtype or value.dtype).contiguous().clone()
+        for key, value in checkpoint.file.load(lambda key: True).items()
+    }
     network = checkpoint.architecture.build(checkpoint.config, device="meta")
     check_fits(network, tensors, checkpoint.file.path.name)
     metadata = {
         **checkpoint.file.metadata,
         "canvas.architecture": checkpoint.architecture.name,
-        "canvas.config": json.dumps({name: getattr(checkpoint.config, name) for name in ("heads", "norm_groups", "norm_eps")}),
+        "canvas.config": json.dumps(
+            {name: getattr(checkpoint.config, name) for name in ("heads", "norm_groups", "norm_eps")}
+        ),
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": checkpoint.architecture.name,
         "modelspec.title": checkpoint.file.path.stem,

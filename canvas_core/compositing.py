@@ -16,7 +16,9 @@ def inward_alpha(canvas: Canvas, feather: int) -> torch.Tensor:
     source, frame = canvas.source, canvas.trim
     open_sides = (source.y > frame.y, source.x > frame.x, source.bottom < frame.bottom, source.right < frame.right)
     if feather < 0 or 2 * feather >= min(source.h, source.w):
-        raise GeometryError(f"the feather is {feather} px, but must be 0 to {(min(source.h, source.w) - 1) // 2} for a source of {source.size}; lower it")
+        raise GeometryError(
+            f"the feather is {feather} px, but must be 0 to {(min(source.h, source.w) - 1) // 2} for a source of {source.size}; lower it"
+        )
 
     def ramp(length: int, before: bool, after: bool) -> torch.Tensor:
         inside = torch.arange(length) + 1.0
@@ -43,11 +45,17 @@ def paste_source(result: torch.Tensor, source: torch.Tensor, canvas: Canvas, fea
 
 def _check_frames(result: torch.Tensor, source: torch.Tensor, canvas: Canvas) -> None:
     if tuple(result.shape[1:3]) != tuple(canvas.size):
-        raise GeometryError(f"the result is {Size(*result.shape[1:3])}, but the canvas is {canvas.size}; composite the decoded canvas before any resize")
+        raise GeometryError(
+            f"the result is {Size(*result.shape[1:3])}, but the canvas is {canvas.size}; composite the decoded canvas before any resize"
+        )
     if tuple(source.shape[1:3]) != tuple(canvas.source.size):
-        raise GeometryError(f"the source is {Size(*source.shape[1:3])}, but the canvas was made for {canvas.source.size}; connect the same frames as to the canvas")
+        raise GeometryError(
+            f"the source is {Size(*source.shape[1:3])}, but the canvas was made for {canvas.source.size}; connect the same frames as to the canvas"
+        )
     if result.shape[0] != source.shape[0]:
-        raise GeometryError(f"the result has {result.shape[0]} frames and the source {source.shape[0]}, but both need the same number; connect the same clip to both")
+        raise GeometryError(
+            f"the result has {result.shape[0]} frames and the source {source.shape[0]}, but both need the same number; connect the same clip to both"
+        )
 
 
 def _official_alpha(box: Box, canvas: Size) -> torch.Tensor:
@@ -75,7 +83,9 @@ def paste_official(result: torch.Tensor, placed: torch.Tensor, source: Size) -> 
     canvas = Size(*result.shape[1:3])
     box = official_known_box(canvas, source)
     if box is None:
-        raise GeometryError(f"the source fills the whole canvas of {canvas}, so there is nothing to paste; ask for a larger canvas")
+        raise GeometryError(
+            f"the source fills the whole canvas of {canvas}, so there is nothing to paste; ask for a larger canvas"
+        )
     rows, columns = slice(box.y, box.bottom), slice(box.x, box.right)
     replaced = result.clone()
     replaced[:, rows, columns] = mapped[:, rows, columns]

@@ -27,6 +27,8 @@ def write_whole(target: Path, write: Callable[[Path], object], error_type: type[
         temporary.chmod(0o644)
         temporary.replace(target)
     except OSError as error:
-        raise error_type(f"writing {target.name} failed ({error.strerror or error}); free some disk space or choose another folder") from None
+        raise error_type(
+            f"writing {target.name} failed ({error.strerror or error}); free some disk space or choose another folder"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)

@@ -21,7 +21,9 @@ def fuse_windows(parts: Iterable[tuple[Box, torch.Tensor]], weights: torch.Tenso
     return total.div_(norm)
 
 
-def fuse_frames(parts: Iterable[tuple[range, torch.Tensor]], weights: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+def fuse_frames(
+    parts: Iterable[tuple[range, torch.Tensor]], weights: torch.Tensor, total: torch.Tensor
+) -> torch.Tensor:
     """Weighted mean of time windows. parts yields (span, [f, ...]), weights [at least f]; total is zeros [F, ...]."""
     norm = total.new_zeros(total.shape[0], dtype=torch.float32)
     for span, part in parts:

@@ -30,7 +30,9 @@ def text_guidance(negative: torch.Tensor, positive: torch.Tensor, scale: float) 
     return negative + scale * (positive - negative)
 
 
-def text_layout_guidance(null: torch.Tensor, text: torch.Tensor, layout: torch.Tensor, text_scale: float, layout_scale: float) -> torch.Tensor:
+def text_layout_guidance(
+    null: torch.Tensor, text: torch.Tensor, layout: torch.Tensor, text_scale: float, layout_scale: float
+) -> torch.Tensor:
     """Two-condition guidance of Follow-Your-Canvas @ 2748eb1.
 
     null: negative text, null layout; text: the prompt, null layout; layout: negative text, real layout.

@@ -5,14 +5,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from segment_anything.modeling import ImageEncoderViT
 
 from .autoencoder import decode, encode
-from .canvas import CELL, GREY, Box, Canvas, Size, cell_mask, generation_mask, official_known_box, place_source, trim_frames
+from .canvas import (
+    CELL,
+    GREY,
+    Box,
+    Canvas,
+    Size,
+    cell_mask,
+    generation_mask,
+    official_known_box,
+    place_source,
+    trim_frames,
+)
 from .compositing import paste_official, paste_source
 from .errors import GeometryError, SamplingError
 from .guidance import Guidance, guide_by_text
 from .models.layout_encoder import LayoutEncoder
-from .models.sam import ImageEncoderViT, encode_frames, to_levels, to_levels_official
+from .models.sam import encode_frames, to_levels, to_levels_official
 from .rounds import Round, plan_rounds
 from .sampling import ClipConditions, TiledPredictor, denoise, make_scheduler
 from .windows import WindowSettings
@@ -89,7 +101,9 @@ def seeded_draw(seed: int) -> Draw:
     return lambda index, shape: Draws(torch.randn(shape, generator=generator), torch.randn(shape, generator=generator))
 
 
-def layout_tokens(encoder: LayoutEncoder, features: torch.Tensor, spans: list[range], device: Any, dtype: torch.dtype) -> dict[tuple[str, range], torch.Tensor]:
+def layout_tokens(
+    encoder: LayoutEncoder, features: torch.Tensor, spans: list[range], device: Any, dtype: torch.dtype
+) -> dict[tuple[str, range], torch.Tensor]:
     """Real and null tokens [1, N, D] of every time window of SAM features [F, L, C]."""
     tokens = {}
     with torch.inference_mode():
@@ -100,7 +114,15 @@ def layout_tokens(encoder: LayoutEncoder, features: torch.Tensor, spans: list[ra
     return tokens
 
 
-def run_round(networks: Networks, settings: Settings, frames: torch.Tensor, canvas: Canvas, text: dict[str, torch.Tensor], draws: Draws, on_step: Any = None) -> RoundResult:
+def run_round(
+    networks: Networks,
+    settings: Settings,
+    frames: torch.Tensor,
+    canvas: Canvas,
+    text: dict[str, torch.Tensor],
+    draws: Draws,
+    on_step: Any = None,
+) -> RoundResult:
     """Outpaint `frames` [F, h, w, 3] 0..1 onto `canvas`. text: positive and negative embeddings, each [1, L, D]."""
     levels = to_levels_official(frames * 2 - 1) if settings.official_input else to_levels(frames)
     features = encode_frames(networks.sam.to(networks.device), levels)
@@ -117,12 +139,28 @@ def run_round(networks: Networks, settings: Settings, frames: torch.Tensor, canv
         rre=settings.rre,
         fps=settings.fps,
     )
-    predictor = TiledPredictor(networks.unet, clip, settings.windows, settings.guidance, settings.windows_at_once, networks.device, networks.dtype)
+    predictor = TiledPredictor(
+        networks.unet,
+        clip,
+        settings.windows,
+        settings.guidance,
+        settings.windows_at_once,
+        networks.device,
+        networks.dtype,
+    )
     latents = denoise(predictor, draws.start, make_scheduler(), settings.steps, on_step)
     return RoundResult(latents, features, decode(networks.vae, latents, networks.device))
 
 
-def outpaint(networks: Networks, settings: Settings, frames: torch.Tensor, canvas: Canvas, text: dict[str, torch.Tensor], draw: Draw, on_step: Callable[[int, int], None] | None = None) -> torch.Tensor:
+def outpaint(
+    networks: Networks,
+    settings: Settings,
+    frames: torch.Tensor,
+    canvas: Canvas,
+    text: dict[str, torch.Tensor],
+    draw: Draw,
+    on_step: Callable[[int, int], None] | None = None,
+) -> torch.Tensor:
     """The finished clip [F, H, W, 3] 0..1, trimmed to the asked size. on_step(round, step) reports progress.
 
     frames [F, h, w, 3] 0..1. Raises SamplingError, GeometryError or ConditioningError.
@@ -148,7 +186,9 @@ def _with_source(settings: Settings, decoded: torch.Tensor, frames: torch.Tensor
     return paste_source(decoded, frames, canvas, settings.feather)
 
 
-def _paste(settings: Settings, decoded: torch.Tensor, frames: torch.Tensor, start: torch.Tensor, step: Round) -> torch.Tensor:
+def _paste(
+    settings: Settings, decoded: torch.Tensor, frames: torch.Tensor, start: torch.Tensor, step: Round
+) -> torch.Tensor:
     """The round's finished frames: the true source on top, or the published paste of what the round started from."""
     if settings.paste == "official":
         placed = place_source(start, step.canvas.size, step.canvas.source, GREY) * 2 - 1
@@ -159,7 +199,11 @@ def _paste(settings: Settings, decoded: torch.Tensor, frames: torch.Tensor, star
 def _check_size(canvas: Canvas) -> None:
     if canvas.size.h % CELL or canvas.size.w % CELL:
         fitting = Size(*(-(-side // CELL) * CELL for side in canvas.size))
-        raise GeometryError(f"the canvas is {canvas.size}, but the latents need multiples of {CELL}; snap it to {fitting}")
+        raise GeometryError(
+            f"the canvas is {canvas.size}, but the latents need multiples of {CELL}; snap it to {fitting}"
+        )
     box = Box(0, 0, *canvas.size)
     if canvas.source == box:
-        raise GeometryError(f"the source fills the whole canvas of {canvas.size}, so there is nothing to generate; ask for a larger canvas")
+        raise GeometryError(
+            f"the source fills the whole canvas of {canvas.size}, so there is nothing to generate; ask for a larger canvas"
+        )

@@ -30,7 +30,9 @@ def _centre_px(window: Box, anchor: Box, whole: bool) -> RelativeRegion:
 def _official(window: Box, anchor: Box, whole: bool) -> RelativeRegion:
     if whole:
         return RelativeRegion(0, 0, anchor.h, anchor.w, 512, 512)
-    return RelativeRegion(window.y // CELL - anchor.y, window.x // CELL - anchor.x, anchor.h, anchor.w, window.h, window.w)
+    return RelativeRegion(
+        window.y // CELL - anchor.y, window.x // CELL - anchor.x, anchor.h, anchor.w, window.h, window.w
+    )
 
 
 def relative_region(window: Box, anchor: Box, convention: str, whole: bool = False) -> RelativeRegion:

@@ -76,7 +76,9 @@ class TiledPredictor:
         parts = self._predict_windows(x, timestep, span, boxes)
         return fuse_windows(parts, self.settings.weigh(boxes[0].size), torch.zeros_like(x))
 
-    def _predict_windows(self, x: torch.Tensor, timestep: torch.Tensor, span: range, boxes: tuple[Box, ...]) -> Iterator[tuple[Box, torch.Tensor]]:
+    def _predict_windows(
+        self, x: torch.Tensor, timestep: torch.Tensor, span: range, boxes: tuple[Box, ...]
+    ) -> Iterator[tuple[Box, torch.Tensor]]:
         frames = slice(span.start, span.stop)
         known = torch.cat([self.clip.mask[frames], self.clip.masked_latents[frames]], dim=1)
         for first in range(0, len(boxes), self.windows_at_once):
@@ -89,7 +91,14 @@ class TiledPredictor:
     def _region(self, box: Box, whole: bool) -> tuple[int, ...]:
         return relative_region(box.scaled(CELL), self.clip.anchor, self.clip.rre, whole)
 
-    def _evaluate(self, inputs: list[torch.Tensor], timestep: torch.Tensor, branch: Branch, span: range, regions: list[tuple[int, ...]]) -> torch.Tensor:
+    def _evaluate(
+        self,
+        inputs: list[torch.Tensor],
+        timestep: torch.Tensor,
+        branch: Branch,
+        span: range,
+        regions: list[tuple[int, ...]],
+    ) -> torch.Tensor:
         """One forward pass over a group of windows, [(windows F), 4, h, w] float32."""
         count = len(inputs)
 
@@ -108,13 +117,21 @@ class TiledPredictor:
 
 
 @torch.inference_mode()
-def denoise(predict: Predict, noise: torch.Tensor, scheduler: Any, steps: int, on_step: Callable[[int, torch.Tensor], None] | None = None) -> torch.Tensor:
+def denoise(
+    predict: Predict,
+    noise: torch.Tensor,
+    scheduler: Any,
+    steps: int,
+    on_step: Callable[[int, torch.Tensor], None] | None = None,
+) -> torch.Tensor:
     """Latents [F, C, H, W] from noise of that shape. on_step(index, latents) is called after every step.
 
     Raises SamplingError as soon as a prediction is not finite.
     """
     if steps < 1 or steps > scheduler.config.num_train_timesteps:
-        raise SamplingError(f"the number of steps is {steps}, but must be 1 to {scheduler.config.num_train_timesteps}; 40 is usual")
+        raise SamplingError(
+            f"the number of steps is {steps}, but must be 1 to {scheduler.config.num_train_timesteps}; 40 is usual"
+        )
     if not torch.isfinite(noise).all():
         raise SamplingError("the start latents hold values that are not finite; check what made them")
     scheduler.set_timesteps(steps)
@@ -122,7 +139,9 @@ def denoise(predict: Predict, noise: torch.Tensor, scheduler: Any, steps: int, o
     for index, timestep in enumerate(scheduler.timesteps):
         prediction = predict(x, timestep)
         if not torch.isfinite(prediction).all():
-            raise SamplingError(f"the model gave values that are not finite at step {index + 1} of {steps}; use --dtype float32 or check the checkpoint")
+            raise SamplingError(
+                f"the model gave values that are not finite at step {index + 1} of {steps}; use --dtype float32 or check the checkpoint"
+            )
         x = scheduler.step(prediction, timestep, x).prev_sample
         if on_step:
             on_step(index, x)

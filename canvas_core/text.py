@@ -16,12 +16,18 @@ def encode_text(base: str | Path, prompts: list[str], device: str = "cpu") -> to
     base = Path(base)
     for part in ("tokenizer", "text_encoder"):
         if not (base / part).is_dir():
-            raise ConditioningError(f"{base} has no folder '{part}', which Follow-Your-Canvas needs even for an empty prompt; give the Stable Diffusion 2.1 folder with --base")
+            raise ConditioningError(
+                f"{base} has no folder '{part}', which Follow-Your-Canvas needs even for an empty prompt; give the Stable Diffusion 2.1 folder with --base"
+            )
     try:
         tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
         encoder = CLIPTextModel.from_pretrained(base / "text_encoder", local_files_only=True, dtype=torch.float32)
     except (OSError, ValueError, RuntimeError) as error:
-        raise ConditioningError(f"the text encoder in {base} cannot be loaded ({str(error).splitlines()[0]}); download the folder again") from None
-    tokens = tokenizer(prompts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt")
+        raise ConditioningError(
+            f"the text encoder in {base} cannot be loaded ({str(error).splitlines()[0]}); download the folder again"
+        ) from None
+    tokens = tokenizer(
+        prompts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+    )
     with torch.inference_mode():
         return encoder.to(device)(tokens.input_ids.to(device))[0].float().cpu()

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def read_clip(path: str | Path, limit: int | None = None) -> Clip:
     path = Path(path)
     if not path.is_file():
         raise VideoError(f"there is no file at {path}; check the name and the folder")
-    frames = []
+    frames: list[torch.Tensor] = []
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
@@ -91,16 +92,12 @@ def _encode(path: Path, frames: Iterable[torch.Tensor], rate: Fraction, sound: P
         stream = _add_video(container, path.suffix, rate, first)
         audio = _open_sound(container, sound) if sound else None
         count = 0
-        for count, frame in enumerate(_chain(first, iterator), start=1):
+        for frame in chain([first], iterator):
             container.mux(stream.encode(_to_frame(frame, stream.pix_fmt)))
+            count += 1
         container.mux(stream.encode())
         if audio:
             _copy_sound(container, *audio, seconds=float(count / rate))
-
-
-def _chain(first: torch.Tensor, rest: Iterable[torch.Tensor]) -> Iterable[torch.Tensor]:
-    yield first
-    yield from rest
 
 
 def _add_video(container: Any, suffix: str, rate: Fraction, first: torch.Tensor) -> Any:

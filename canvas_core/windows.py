@@ -69,7 +69,9 @@ def plan_frames(total: int, window: int, overlap: int) -> list[range]:
     Published with Follow-Your-Canvas; core's `standard_static` schedule gives the same. Raises GeometryError on a bad overlap.
     """
     if not 0 <= overlap < window:
-        raise GeometryError(f"the frame overlap is {overlap}, but must be at least 0 and less than the window of {window} frames; lower it or use longer windows")
+        raise GeometryError(
+            f"the frame overlap is {overlap}, but must be at least 0 and less than the window of {window} frames; lower it or use longer windows"
+        )
     if total <= window:
         return [range(total)]
     step = window - overlap
@@ -110,16 +112,24 @@ class WindowSettings:
     def __post_init__(self) -> None:
         short = min(self.sides)
         if short < 2 * CELL or any(side % CELL for side in self.sides):
-            raise GeometryError(f"the window is {self.sides} px, but each side must be a multiple of {CELL} and at least {2 * CELL}; 512 suits Stable Diffusion")
+            raise GeometryError(
+                f"the window is {self.sides} px, but each side must be a multiple of {CELL} and at least {2 * CELL}; 512 suits Stable Diffusion"
+            )
         if not 0 <= self.overlap <= short - CELL:
-            raise GeometryError(f"the overlap is {self.overlap} px, but must be 0 to {short - CELL} with a window of {self.sides} px; lower it or use larger windows")
+            raise GeometryError(
+                f"the overlap is {self.overlap} px, but must be 0 to {short - CELL} with a window of {self.sides} px; lower it or use larger windows"
+            )
         for name, value, known in (("planner", self.planner, PLANNERS), ("weights", self.weights, WEIGHTS)):
             if value not in known:
                 raise GeometryError(f"the {name} is {value!r}, but must be one of {', '.join(known)}")
         if not all(0 <= lap < side for lap, side in zip(self.round_overlap, self.sides, strict=True)):
-            raise GeometryError(f"the minimum overlap is {self.round_overlap} px, but must be less than the window of {self.sides}; lower it or use larger windows")
+            raise GeometryError(
+                f"the minimum overlap is {self.round_overlap} px, but must be less than the window of {self.sides}; lower it or use larger windows"
+            )
         if self.frames < 1:
-            raise GeometryError(f"a time window has {self.frames} frames, but needs at least 1; 64 suits Follow-Your-Canvas")
+            raise GeometryError(
+                f"a time window has {self.frames} frames, but needs at least 1; 64 suits Follow-Your-Canvas"
+            )
         plan_frames(self.frames, self.frames, self.frame_overlap)
 
     @property

@@ -149,7 +149,9 @@ class Level(nn.Module):
         super().__init__()
         width, heads = config.block_out_channels[level], config.heads[level]
         self.resnets = nn.ModuleList(ResnetBlock(ops, config, channels, width) for channels in inputs)
-        self.attentions = nn.ModuleList(SpatialTransformer(ops, config, width, heads) for _ in inputs if config.attention[level])
+        self.attentions = nn.ModuleList(
+            SpatialTransformer(ops, config, width, heads) for _ in inputs if config.attention[level]
+        )
         self.motion_modules = nn.ModuleList(MotionModule(ops, width, config.max_frames) for _ in inputs)
         self.downsamplers = nn.ModuleList()
         self.upsamplers = nn.ModuleList()
@@ -193,7 +195,9 @@ class FollowYourCanvasUNet(nn.Module):
         self.fps_embedding = TimestepEmbedding(ops, widths[0], config.time_width)
         self.add_cond_embedding = TimestepEmbedding(ops, 6 * config.region_features, config.layout_width)
         entering = [widths[0], *widths[:-1]]
-        self.down_blocks = nn.ModuleList(Level(ops, config, i, [entering[i]] + [w] * (layers - 1)) for i, w in enumerate(widths))
+        self.down_blocks = nn.ModuleList(
+            Level(ops, config, i, [entering[i]] + [w] * (layers - 1)) for i, w in enumerate(widths)
+        )
         self.mid_block = MidBlock(ops, config)
         self.up_blocks = nn.ModuleList(Level(ops, config, i, self._up_inputs(i)) for i in reversed(range(len(widths))))
         for level in range(len(widths) - 1):
@@ -245,7 +249,16 @@ class FollowYourCanvasUNet(nn.Module):
                 h = resample(h, skips[-1].shape[2:])
         return self.conv_out(silu(self.conv_norm_out(h)))
 
-    def _conditions(self, x: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor, layout: torch.Tensor, fps: torch.Tensor, region: torch.Tensor, attend: Attend) -> Conditions:
+    def _conditions(
+        self,
+        x: torch.Tensor,
+        timestep: torch.Tensor,
+        text: torch.Tensor,
+        layout: torch.Tensor,
+        fps: torch.Tensor,
+        region: torch.Tensor,
+        attend: Attend,
+    ) -> Conditions:
         frames = x.shape[0] // timestep.shape[0]
         if frames > self.config.max_frames:
             raise ConditioningError(
@@ -254,7 +267,9 @@ class FollowYourCanvasUNet(nn.Module):
         _check_width("text", text, self.config.text_width, "use the text encoder this model was trained with")
         _check_width("layout", layout, self.config.layout_width, "use the layout encoder of the same canvas file")
         width = self.config.block_out_channels[0]
-        emb = self.time_embedding(sinusoid(timestep, width).to(x.dtype)) + self.fps_embedding(sinusoid(fps, width).to(x.dtype))
+        emb = self.time_embedding(sinusoid(timestep, width).to(x.dtype)) + self.fps_embedding(
+            sinusoid(fps, width).to(x.dtype)
+        )
         code = sinusoid(region, self.config.region_features).flatten(1)  # float32: large offsets must not round
         layout = layout + self.add_cond_embedding(code.to(x.dtype))[:, None]
         return Conditions(emb.repeat_interleave(frames, dim=0), text, layout, frames, attend)
@@ -262,7 +277,9 @@ class FollowYourCanvasUNet(nn.Module):
 
 def _check_width(name: str, tokens: torch.Tensor, width: int, fix: str) -> None:
     if tokens.shape[-1] != width:
-        raise ConditioningError(f"the {name} tokens are {tokens.shape[-1]} wide, but this canvas model takes {width}; {fix}")
+        raise ConditioningError(
+            f"the {name} tokens are {tokens.shape[-1]} wide, but this canvas model takes {width}; {fix}"
+        )
 
 
 def _add_control(h: torch.Tensor, control: Control, key: str) -> torch.Tensor:

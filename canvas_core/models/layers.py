@@ -26,7 +26,10 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int) -> tor
     def chunk(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return x.split(max(1, BATCH_LIMIT // heads))
 
-    parts = [scaled_dot_product_attention(split(a), split(b), split(c)) for a, b, c in zip(chunk(q), chunk(k), chunk(v), strict=True)]
+    parts = [
+        scaled_dot_product_attention(split(a), split(b), split(c))
+        for a, b, c in zip(chunk(q), chunk(k), chunk(v), strict=True)
+    ]
     return torch.cat(parts).transpose(1, 2).flatten(2)
 
 

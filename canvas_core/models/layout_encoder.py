@@ -40,7 +40,12 @@ class LayoutEncoderConfig:
 
 
 def _feed_forward(ops: Any, width: int) -> nn.Sequential:
-    return nn.Sequential(ops.LayerNorm(width), ops.Linear(width, 4 * width, bias=False), nn.GELU(), ops.Linear(4 * width, width, bias=False))
+    return nn.Sequential(
+        ops.LayerNorm(width),
+        ops.Linear(width, 4 * width, bias=False),
+        nn.GELU(),
+        ops.Linear(4 * width, width, bias=False),
+    )
 
 
 def _pool_frames(x: torch.Tensor) -> torch.Tensor:
@@ -69,7 +74,9 @@ class TemporalProjection(nn.Module):
         batch, tokens = features.shape[0], features.shape[2]
         side = round(tokens**0.5)
         if side * side != tokens:
-            raise ConditioningError(f"the layout features have {tokens} tokens a frame, but need a square grid such as 64 x 64; use the features of a SAM image encoder")
+            raise ConditioningError(
+                f"the layout features have {tokens} tokens a frame, but need a square grid such as 64 x 64; use the features of a SAM image encoder"
+            )
         x = self.patch_embed(rearrange(features, "b f (h w) c -> (b f) c h w", h=side))
         x = rearrange(x, "(b f) c h w -> (b h w) f c", b=batch)
         x = x + self.attn_temp(self.norm_temp(x), attend)
@@ -104,12 +111,17 @@ class Resampler(nn.Module):
     def __init__(self, ops: Any, config: LayoutEncoderConfig):
         super().__init__()
         width = config.query_width
-        self.latents = nn.Parameter(torch.empty(1, config.tokens, width, dtype=ops.dtype, device=ops.device).normal_(std=width**-0.5))
+        self.latents = nn.Parameter(
+            torch.empty(1, config.tokens, width, dtype=ops.dtype, device=ops.device).normal_(std=width**-0.5)
+        )
         self.proj_in = ops.Linear(config.width, width)
         self.proj_out = ops.Linear(width, config.output)
         self.norm_out = ops.LayerNorm(config.output)
         self.layers = nn.ModuleList(
-            nn.ModuleList([PerceiverAttention(ops, width, config.query_heads, config.query_inner), _feed_forward(ops, width)]) for _ in range(config.depth)
+            nn.ModuleList(
+                [PerceiverAttention(ops, width, config.query_heads, config.query_inner), _feed_forward(ops, width)]
+            )
+            for _ in range(config.depth)
         )
 
     def forward(self, x: torch.Tensor, attend: Attend) -> torch.Tensor:
@@ -124,7 +136,9 @@ class Resampler(nn.Module):
 class LayoutEncoder(nn.Module):
     """SAM features [B, F, L, C] to layout tokens [B, N, output]; keys are those of the published checkpoint."""
 
-    def __init__(self, config: LayoutEncoderConfig, operations: Any = nn, dtype: torch.dtype | None = None, device: Any = None):
+    def __init__(
+        self, config: LayoutEncoderConfig, operations: Any = nn, dtype: torch.dtype | None = None, device: Any = None
+    ):
         super().__init__()
         ops = bind(operations, dtype, device)
         self.config = config

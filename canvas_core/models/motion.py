@@ -14,13 +14,16 @@ GROUPS = 32
 
 
 class FramePosition(nn.Module):
-    """The stored position code, added to [.., F, C]. Training may have resized it, so the checkpoint's values count."""
+    """The stored position code, added to [.., F, C]. Training may have resized it, so the checkpoint's values count.
+
+    Always held in float32: weights may be stored in 8 bits, positions may not.
+    """
 
     def __init__(self, ops: Any, frames: int, width: int):
         super().__init__()
         angle = torch.arange(frames)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10000) / width))
         code = torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)  # F C
-        self.register_buffer("pe", code[None, :, :width].to(dtype=ops.dtype, device=ops.device))
+        self.register_buffer("pe", code[None, :, :width].float().to(ops.device))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.pe[:, : x.shape[-2]].to(x)

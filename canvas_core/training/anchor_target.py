@@ -46,12 +46,12 @@ def sample_anchor_target(video: torch.Tensor, settings: AnchorTargetSettings, dr
     push = [int((1 - share) * side) for share, side in zip(overlap, settings.target, strict=True)]
     video = _resize(video, [int(2 * (p + a / 2)) + MARGIN for p, a in zip(push, anchor, strict=True)])
     centre = [side // 2 for side in video.shape[-2:]]
-    box = Box(*(c - a // 2 for c, a in zip(centre, anchor, strict=True)), *anchor)
+    box = Box(centre[0] - anchor.h // 2, centre[1] - anchor.w // 2, *anchor)
     corner = []
     for middle, p, a, side in zip(centre, push, anchor, settings.target, strict=True):
         away = int(p + a / 2 - side / 2)
         corner.append(middle + (away if draw.random() > 0.5 else -away) - side // 2)
-    target = Box(*corner, *settings.target)
+    target = Box(corner[0], corner[1], *settings.target)
     common = box.intersect(target)
     known = common.moved(-target.y, -target.x) if common else None
     return AnchorTarget(box.crop(video), target.crop(video), known, relative_region(target, box, "centre_px"))

@@ -9,7 +9,13 @@ from diffusers import AutoencoderKL
 from golden import ROOT, Fixture, fixtures
 from safetensors.torch import load_file, save_file
 
-from canvas_core.architectures import FOLLOW_YOUR_CANVAS, LAYOUT_PREFIXES, LayoutEncoder, LayoutEncoderConfig, build_layout_encoder
+from canvas_core.architectures import (
+    FOLLOW_YOUR_CANVAS,
+    LAYOUT_PREFIXES,
+    LayoutEncoder,
+    LayoutEncoderConfig,
+    build_layout_encoder,
+)
 from canvas_core.canvas import Box, Canvas, Size, canvas_of_size, cell_mask, generation_mask, official_known_box
 from canvas_core.compositing import paste_official
 from canvas_core.errors import GeometryError
@@ -21,7 +27,7 @@ from canvas_core.relative_region import relative_region
 from canvas_core.rounds import plan_rounds
 from canvas_core.sampling import ClipConditions, TiledPredictor, denoise, make_scheduler
 from canvas_core.training.anchor_target import AnchorTargetSettings, sample_anchor_target
-from canvas_core.windows import PLANNERS, WindowSettings, _gaussian, official_weights, plan_frames
+from canvas_core.windows import WindowSettings, _gaussian, official_weights, plan_frames
 
 FIXTURES = fixtures("follow_your_canvas")
 SCALE = 0.18215
@@ -36,7 +42,11 @@ def networks(fixture, prefix="sd."):
     tensors = fixture.part(prefix)
     options = fixture.unet_options
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
-    stored = {"heads": tuple(options["attention_head_dim"]), "norm_groups": options["norm_num_groups"], "norm_eps": options["norm_eps"]}
+    stored = {
+        "heads": tuple(options["attention_head_dim"]),
+        "norm_groups": options["norm_num_groups"],
+        "norm_eps": options["norm_eps"],
+    }
     unet = FOLLOW_YOUR_CANVAS.build(FOLLOW_YOUR_CANVAS.read_config(shapes, stored))
     encoder = build_layout_encoder(shapes)
     unet.load_state_dict({key: value for key, value in tensors.items() if not key.startswith(LAYOUT_PREFIXES)})
@@ -208,7 +218,14 @@ def check_sampling(fixture):
     unet, encoder = networks(fixture)
     canvas, source, frames = Size(*call["canvas"]), Size(*call["source_size"]), call["frames"]
     window = Size(*reversed(call["multi_diff_window"] or [512, 512]))
-    settings = WindowSettings(window=window, overlap=0, planner="official", weights="official", frames=call["t_length"], frame_overlap=call["t_overlap"])
+    settings = WindowSettings(
+        window=window,
+        overlap=0,
+        planner="official",
+        weights="official",
+        frames=call["t_length"],
+        frame_overlap=call["t_overlap"],
+    )
     mask = cell_mask(generation_mask(canvas, official_known_box(canvas, source)))
     fixture.check("mask_latent", mask[None, None])
     clip = ClipConditions(
@@ -223,13 +240,24 @@ def check_sampling(fixture):
     text, layout = call["guidance_scale_text"], call["guidance_scale_adapter"]
     guidance = guide_by_text_and_layout(text, layout) if layout > 1 else guide_by_text(text)
     predictor = TiledPredictor(unet, clip, settings, guidance)
-    denoise(predictor, inputs["noise"][0].transpose(0, 1), make_scheduler(), call["steps"], lambda i, x: fixture.check(f"latents_step{i}", video_first(x)))
+    denoise(
+        predictor,
+        inputs["noise"][0].transpose(0, 1),
+        make_scheduler(),
+        call["steps"],
+        lambda i, x: fixture.check(f"latents_step{i}", video_first(x)),
+    )
 
 
 def recorded_autoencoder(fixture):
     config = fixture.info["config"]["vae"]
     levels = len(config["block_out_channels"])
-    vae = AutoencoderKL(**config, down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels, scaling_factor=SCALE)
+    vae = AutoencoderKL(
+        **config,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        scaling_factor=SCALE,
+    )
     renamed = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
     tensors = {}
     for key, value in fixture.part("sd.vae.").items():
@@ -244,8 +272,20 @@ def check_e2e(fixture):
     call, inputs = fixture.info["config"]["call"], fixture.inputs
     unet, encoder = networks(fixture, "sd.unet.")
     parts = Networks(unet, encoder, build_sam(fixture.part("sd.sam.")), recorded_autoencoder(fixture))
-    windows = WindowSettings(window=Size(*call["window"]), overlap=0, planner="official", weights="official", min_overlap=Size(*call["min_overlap"]))
-    settings = Settings(steps=call["steps"], guidance=guide_by_text(call["guidance_scale_text"]), windows=windows, rre="official", official_input=True)
+    windows = WindowSettings(
+        window=Size(*call["window"]),
+        overlap=0,
+        planner="official",
+        weights="official",
+        min_overlap=Size(*call["min_overlap"]),
+    )
+    settings = Settings(
+        steps=call["steps"],
+        guidance=guide_by_text(call["guidance_scale_text"]),
+        windows=windows,
+        rre="official",
+        official_input=True,
+    )
     text = {"negative": inputs["text"][:1], "positive": inputs["text"][1:]}
     frames = (inputs["source_uint8"].permute(0, 2, 3, 1) / 255 - 0.5) / 0.5 / 2 + 0.5
     source = Size(*frames.shape[1:3])
@@ -274,7 +314,9 @@ def check_train_sampling(fixture):
         config, seed = case["cfg"], case["seed"]
         video = torch.rand(1, 1, 3, *case["input_hw"], generator=torch.Generator().manual_seed(800 + seed)) * 2 - 1
         laps, sides = config["overlap_ratio"], config["anchor_size"]
-        settings = AnchorTargetSettings(Size(*config["target_size"]), tuple(laps[:2]), tuple(laps[2:]), tuple(sides[:2]), tuple(sides[2:]))
+        settings = AnchorTargetSettings(
+            Size(*config["target_size"]), tuple(laps[:2]), tuple(laps[2:]), tuple(sides[:2]), tuple(sides[2:])
+        )
         sample = sample_anchor_target(video[0], settings, random.Random(seed))
         known = sample.known
         assert (known and [known.y, known.bottom, known.x, known.right]) == case["known_box_in_target_y0y1x0x1"]

@@ -32,7 +32,11 @@ class Fixture:
         """Everything recorded, `sd.*` taken from `sd_from` where that is named."""
         found: dict[str, torch.Tensor] = {}
         if "sd_from" in self.info:
-            found |= {key: value for key, value in load_file(self.path.parent / self.info["sd_from"]).items() if key.startswith("sd.")}
+            found |= {
+                key: value
+                for key, value in load_file(self.path.parent / self.info["sd_from"]).items()
+                if key.startswith("sd.")
+            }
         own = self.path.with_suffix(".safetensors")
         for name in self.info.get("files", [own.name] if own.is_file() else []):
             found |= load_file(self.path.parent / name)

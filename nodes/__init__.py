@@ -1,0 +1,34 @@
+"""The nodes: schemas and short bodies."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .adapters.folders import register_sam_folder
+
+register_sam_folder()  # before the loader nodes list its files
+
+
+class CanvasExtension(ComfyExtension):
+    """Everything the pack adds to ComfyUI."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        from .canvas import CanvasExpand, CanvasPreview
+        from .compositing import CanvasComposite
+        from .conditioning import CanvasEncodeLayout, CanvasGuider
+        from .loaders import CanvasLoadLayoutEncoder, CanvasLoadModel
+        from .sampling import CanvasOutpaintRounds, CanvasTiledSampler
+        from .windows import CanvasApplyWindows, CanvasTimeWindows, CanvasWindows
+
+        return [
+            CanvasExpand,
+            CanvasWindows,
+            CanvasPreview,
+            CanvasLoadModel,
+            CanvasLoadLayoutEncoder,
+            CanvasEncodeLayout,
+            CanvasApplyWindows,
+            CanvasTimeWindows,
+            CanvasGuider,
+            CanvasTiledSampler,
+            CanvasOutpaintRounds,
+            CanvasComposite,
+        ]

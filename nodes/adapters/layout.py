@@ -1,0 +1,58 @@
+"""The layout encoder under core's model management: SAM and the encoder are loaded and offloaded like any model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.utils
+import torch
+
+from ...canvas_core.checkpoints import load_layout_encoder, load_sam, open_checkpoint
+from ...canvas_core.models.sam import encode_frames, to_levels
+from ...canvas_core.pipeline import layout_tokens
+from .conds import Tokens
+
+
+@dataclass(frozen=True)
+class LayoutReader:
+    """The socket type CANVAS_LAYOUT_ENCODER: both networks and the file's RRE convention."""
+
+    sam: Any
+    encoder: Any
+    rre: str
+
+    def read(self, frames: torch.Tensor, spans: list[range]) -> tuple[Tokens, Tokens]:
+        """Real and null tokens of each time window of frames [F, h, w, 3] 0..1."""
+        comfy.model_management.load_models_gpu(
+            [self.sam], memory_required=_sam_memory(self.sam.model), force_full_load=True
+        )
+        bar = comfy.utils.ProgressBar(len(frames))
+
+        def report(done: int) -> None:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            bar.update_absolute(min(done, len(frames)))
+
+        features = encode_frames(self.sam.model, to_levels(frames[..., :3].cpu()), report)
+        comfy.model_management.load_models_gpu([self.encoder], force_full_load=True)
+        tokens = layout_tokens(self.encoder.model, features, spans, self.encoder.load_device, torch.float32)
+        return tuple({span: tokens[kind, span] for span in spans} for kind in ("real", "null"))
+
+
+def _sam_memory(sam: Any) -> float:
+    """Bytes of one global attention over two frames: softmax and its input, float32."""
+    tokens = (sam.img_size // sam.patch_embed.proj.kernel_size[0]) ** 2
+    heads = sam.blocks[0].attn.num_heads
+    return 2 * 3 * 4 * heads * tokens**2
+
+
+def _patcher(network: torch.nn.Module) -> Any:
+    management = comfy.model_management
+    device, offload = management.get_torch_device(), management.text_encoder_offload_device()
+    return comfy.model_patcher.CoreModelPatcher(network, load_device=device, offload_device=offload)
+
+
+def load_layout_reader(canvas_path: str, sam_path: str) -> LayoutReader:
+    """Read `temporal_proj.*` and `image_proj_model.*` of a canvas file, and a SAM file. Raises CheckpointError."""
+    checkpoint = open_checkpoint(canvas_path)
+    return LayoutReader(_patcher(load_sam(sam_path)), _patcher(load_layout_encoder(checkpoint)), checkpoint.rre)

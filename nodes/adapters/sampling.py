@@ -1,0 +1,37 @@
+"""Core's KSampler over windows."""
+
+from typing import Any
+
+import torch
+
+import nodes as core_nodes
+
+from ...canvas_core.errors import SamplingError
+from ...canvas_core.windows import WindowSettings
+from .time_windows import apply_time_windows
+from .windows import apply_windows
+
+
+def sample_tiled(
+    model: Any,
+    positive: Any,
+    negative: Any,
+    latent: dict[str, Any],
+    windows: WindowSettings,
+    seed: int,
+    steps: int,
+    cfg: float,
+    sampler_name: str,
+    scheduler: str,
+    denoise: float,
+) -> dict[str, Any]:
+    """A LATENT sampled with windows in space and time. Raises SamplingError when the start latent is not finite."""
+    samples = latent["samples"]
+    if not torch.isfinite(samples).all():
+        raise SamplingError(
+            "the start latent holds values that are not finite (NaN or infinity); check the VAE it came from, or its precision"
+        )
+    patched = apply_time_windows(apply_windows(model, windows), windows)
+    return core_nodes.common_ksampler(
+        patched, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent, denoise=denoise
+    )[0]

@@ -1,0 +1,61 @@
+"""Nodes that put the source back."""
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..canvas_core.canvas import Canvas, place_source, trim_frames
+from ..canvas_core.compositing import paste_official, paste_source
+from ..canvas_core.errors import GeometryError
+from ..canvas_core.pipeline import PASTES
+from . import sockets
+
+
+class CanvasComposite(io.ComfyNode):
+    """Pastes the true source over the result and trims to the asked size."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="CanvasComposite",
+            display_name="Canvas Composite",
+            category=sockets.CATEGORY,
+            description="Puts the source back on the decoded canvas, pixel for pixel, and trims to the size that was asked for.",
+            search_aliases=["paste back", "stitch", "original pixels", "feather", "seam"],
+            inputs=[
+                io.Image.Input("result", tooltip="The decoded canvas."),
+                io.Image.Input("source", tooltip="The frames that went into Canvas Expand."),
+                sockets.Canvas.Input("canvas", tooltip="From Canvas Expand."),
+                io.Int.Input(
+                    "feather",
+                    default=8,
+                    min=0,
+                    max=512,
+                    tooltip="Pixels over which the source's border blends into the result. Further inside, the source is untouched.",
+                ),
+                io.Combo.Input(
+                    "how",
+                    options=list(PASTES),
+                    default=PASTES[0],
+                    tooltip="feather keeps source pixels exactly; official is Follow-Your-Canvas's paste, which does not.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="images")],
+        )
+
+    @classmethod
+    def execute(cls, result: Any, source: Any, canvas: Canvas, feather: int = 8, how: str = PASTES[0]) -> io.NodeOutput:
+        result, source = result[..., :3], source[..., :3].to(result)
+        if how == "official":
+            return io.NodeOutput(trim_frames(_official(result, source, canvas), canvas))
+        return io.NodeOutput(trim_frames(paste_source(result, source, canvas, feather), canvas))
+
+
+def _official(result: Any, source: Any, canvas: Canvas) -> Any:
+    pads = canvas.pads
+    if abs(pads.left - pads.right) > 1 or abs(pads.top - pads.bottom) > 1:
+        raise GeometryError(
+            f"the source lies off-centre (pads {tuple(pads)}), which the official paste cannot do; use 'feather' or the anchor 'center'"
+        )
+    return paste_official(result, place_source(source, canvas.size, canvas.source) * 2 - 1, canvas.source.size)[0]

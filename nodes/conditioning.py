@@ -1,0 +1,124 @@
+"""Nodes that tell the model about the source."""
+
+from typing import Any
+
+from comfy_api.latest import io
+from node_helpers import conditioning_set_values
+
+from ..canvas_core.canvas import Canvas, Size
+from ..canvas_core.errors import ConditioningError
+from ..canvas_core.relative_region import CONVENTIONS
+from ..canvas_core.windows import WindowSettings
+from . import sockets
+from .adapters.conds import Layout
+from .adapters.guider import TextLayoutGuider
+from .adapters.layout import LayoutReader
+
+FROM_FILE = "from file"
+RRE = [FROM_FILE, *CONVENTIONS]
+
+
+class CanvasEncodeLayout(io.ComfyNode):
+    """Adds layout tokens and relative position to a conditioning."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="CanvasEncodeLayout",
+            display_name="Canvas Encode Layout",
+            category=sockets.CATEGORY,
+            description="Reads the layout of the source and adds it to the prompt, once for every time window.",
+            search_aliases=["layout tokens", "relative region embedding", "follow your canvas conditioning"],
+            inputs=[
+                io.Conditioning.Input("positive", tooltip="The prompt."),
+                io.Conditioning.Input("negative", tooltip="The negative prompt."),
+                io.Image.Input("images", tooltip="Frames of the source, not the placed ones."),
+                sockets.Canvas.Input("canvas", tooltip="Where the source lies."),
+                sockets.Windows.Input(
+                    "windows", tooltip="The windows the sampler uses; its time windows get tokens of their own."
+                ),
+                sockets.LayoutEncoder.Input("encoder", tooltip="From Canvas Load Layout Encoder."),
+                io.Int.Input(
+                    "fps",
+                    default=8,
+                    min=2,
+                    max=16,
+                    tooltip="Frame stride the model was trained with, not the clip's rate. Higher means faster motion.",
+                    advanced=True,
+                ),
+                io.Combo.Input(
+                    "rre",
+                    options=RRE,
+                    default=FROM_FILE,
+                    tooltip="How the place of a window is told to the model.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[io.Conditioning.Output(display_name="positive"), io.Conditioning.Output(display_name="negative")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        positive: Any,
+        negative: Any,
+        images: Any,
+        canvas: Canvas,
+        windows: WindowSettings,
+        encoder: LayoutReader,
+        fps: int = 8,
+        rre: str = FROM_FILE,
+    ) -> io.NodeOutput:
+        size = Size(*images.shape[1:3])
+        if size != canvas.source.size:
+            raise ConditioningError(
+                f"the images are {size}, but the canvas was made for a source of {canvas.source.size}; connect the frames that went into Canvas Expand, not the placed ones"
+            )
+        real, null = encoder.read(images, windows.plan_frames(len(images)))
+        layout = Layout(real, null, canvas.source, encoder.rre if rre == FROM_FILE else rre, fps)
+        return io.NodeOutput(*(conditioning_set_values(cond, {"canvas": layout}) for cond in (positive, negative)))
+
+
+def _scale(name: str, default: float, tooltip: str) -> Any:
+    return io.Float.Input(name, default=default, min=0.0, max=100.0, step=0.1, tooltip=tooltip)
+
+
+FORMULAS = [
+    io.DynamicCombo.Option(
+        "text + layout",
+        [
+            _scale("text_scale", 8.0, "Weight of the prompt."),
+            _scale("layout_scale", 1.5, "Weight of the layout. 0 leaves it out and saves a third of the time."),
+        ],
+    ),
+]
+
+
+class CanvasGuider(io.ComfyNode):
+    """Guidance with a scale for each condition."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="CanvasGuider",
+            display_name="Canvas Guider",
+            category=sockets.CATEGORY,
+            description="Guides text and layout with a scale each, for SamplerCustomAdvanced.",
+            search_aliases=["dual cfg", "layout guidance", "classifier-free guidance"],
+            inputs=[
+                io.Model.Input("model", tooltip="The canvas model, with windows if the canvas is large."),
+                io.Conditioning.Input("positive", tooltip="From InpaintModelConditioning, after Canvas Encode Layout."),
+                io.Conditioning.Input("negative", tooltip="The same for the negative prompt."),
+                io.DynamicCombo.Input("formula", options=FORMULAS, tooltip="Which conditions get a scale."),
+            ],
+            outputs=[io.Guider.Output(display_name="guider")],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, positive: Any, negative: Any, formula: Any = None) -> io.NodeOutput:
+        match formula:
+            case {"formula": "text + layout", "text_scale": text, "layout_scale": layout}:
+                return io.NodeOutput(TextLayoutGuider(model, positive, negative, text, layout))
+        raise ConditioningError(
+            f"the formula is {formula!r}, but must be 'text + layout' with 'formula.text_scale' and 'formula.layout_scale'"
+        )

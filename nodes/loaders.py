@@ -1,0 +1,76 @@
+"""Nodes that load weights."""
+
+import folder_paths
+from comfy_api.latest import io
+
+from . import sockets
+from .adapters.folders import SAM_FOLDER
+from .adapters.layout import load_layout_reader
+from .adapters.model import WEIGHT_DTYPES, load_canvas_model
+
+MODEL_FOLDER = "diffusion_models"
+
+
+class CanvasLoadModel(io.ComfyNode):
+    """Loads the canvas UNet as a plain core MODEL."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="CanvasLoadModel",
+            display_name="Canvas Load Model",
+            category=sockets.CATEGORY,
+            description="Loads the UNet of a Follow-Your-Canvas checkpoint as a MODEL that any sampler and LoRA node takes.",
+            search_aliases=["follow your canvas", "load outpainting model", "video outpaint checkpoint"],
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=folder_paths.get_filename_list(MODEL_FOLDER),
+                    tooltip="Follow-Your-Canvas checkpoint (.ckpt or .safetensors) in models/diffusion_models.",
+                ),
+                io.Combo.Input(
+                    "weight_dtype",
+                    options=list(WEIGHT_DTYPES),
+                    default="default",
+                    tooltip="8-bit weights need half the memory and cost some quality.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model")],
+        )
+
+    @classmethod
+    def execute(cls, file: str, weight_dtype: str = "default") -> io.NodeOutput:
+        return io.NodeOutput(load_canvas_model(folder_paths.get_full_path_or_raise(MODEL_FOLDER, file), weight_dtype))
+
+
+class CanvasLoadLayoutEncoder(io.ComfyNode):
+    """Loads the layout encoder and its SAM."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="CanvasLoadLayoutEncoder",
+            display_name="Canvas Load Layout Encoder",
+            category=sockets.CATEGORY,
+            description="Loads the part of a Follow-Your-Canvas checkpoint that reads the layout of the source, with Segment Anything as its eye.",
+            search_aliases=["sam", "segment anything", "follow your canvas", "q-former"],
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=folder_paths.get_filename_list(MODEL_FOLDER),
+                    tooltip="The same file as in Canvas Load Model.",
+                ),
+                io.Combo.Input(
+                    "sam",
+                    options=folder_paths.get_filename_list(SAM_FOLDER),
+                    tooltip="sam_vit_b_01ec64.pth in models/sams.",
+                ),
+            ],
+            outputs=[sockets.LayoutEncoder.Output(display_name="encoder")],
+        )
+
+    @classmethod
+    def execute(cls, file: str, sam: str) -> io.NodeOutput:
+        canvas_path = folder_paths.get_full_path_or_raise(MODEL_FOLDER, file)
+        return io.NodeOutput(load_layout_reader(canvas_path, folder_paths.get_full_path_or_raise(SAM_FOLDER, sam)))

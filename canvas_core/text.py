@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from .errors import ConditioningError
 
@@ -13,6 +14,7 @@ def encode_text(base: str | Path, prompts: list[str], device: str = "cpu") -> to
 
     `base` holds `tokenizer` and `text_encoder`. Raises ConditioningError when it does not.
     """
+    disable_progress_bar()  # the command line has a bar of its own
     base = Path(base)
     for part in ("tokenizer", "text_encoder"):
         if not (base / part).is_dir():

@@ -22,7 +22,7 @@ from . import sockets
 
 
 def _pixels(name: str, tooltip: str, default: int = 0, minimum: int = 0) -> Any:
-    return io.Int.Input(name, default=default, min=minimum, max=16384, step=2, tooltip=tooltip)
+    return io.Int.Input(name, default=default, min=minimum, max=16384, step=2 if minimum else 1, tooltip=tooltip)
 
 
 HOW = [

@@ -214,6 +214,15 @@ def canvas_of_pads(source: Size, pads: Pads, multiple: int = CELL) -> Canvas:
     return _snapped(asked, Box(pads.top, pads.left, *source), multiple)
 
 
+def require_cells(canvas: Canvas, cell: int = CELL) -> None:
+    """Raise GeometryError unless the canvas is made of whole cells, as the latents of a canvas model are."""
+    if canvas.size.h % cell or canvas.size.w % cell:
+        fitting = Size(_snap(canvas.size.h, cell), _snap(canvas.size.w, cell))
+        raise GeometryError(
+            f"the canvas is {canvas.size}, but the latents need multiples of {cell}; snap it to {fitting} by setting the multiple to {cell}"
+        )
+
+
 def official_known_box(canvas: Size, source: Size) -> Box | None:
     """Follow-Your-Canvas's known region: equal pads of int((canvas - source) / 2) on opposite sides.
 

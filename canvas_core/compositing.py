@@ -34,7 +34,7 @@ def paste_source(result: torch.Tensor, source: torch.Tensor, canvas: Canvas, fea
 
     result [F, H, W, C] of the whole canvas, source [F, h, w, C]. Raises GeometryError when the shapes do not fit the canvas.
     """
-    _check_frames(result, source, canvas)
+    check_frames(result, source, canvas)
     box = canvas.source
     alpha = inward_alpha(canvas, feather).to(result)[..., None]
     out = result.clone()
@@ -43,7 +43,8 @@ def paste_source(result: torch.Tensor, source: torch.Tensor, canvas: Canvas, fea
     return out
 
 
-def _check_frames(result: torch.Tensor, source: torch.Tensor, canvas: Canvas) -> None:
+def check_frames(result: torch.Tensor, source: torch.Tensor, canvas: Canvas) -> None:
+    """Raise GeometryError unless result and source are the frames of this canvas."""
     if tuple(result.shape[1:3]) != tuple(canvas.size):
         raise GeometryError(
             f"the result is {Size(*result.shape[1:3])}, but the canvas is {canvas.size}; composite the decoded canvas before any resize"

@@ -11,17 +11,16 @@ from .autoencoder import decode, encode
 from .canvas import (
     CELL,
     GREY,
-    Box,
     Canvas,
-    Size,
     cell_mask,
     generation_mask,
     official_known_box,
     place_source,
+    require_cells,
     trim_frames,
 )
 from .compositing import paste_official, paste_source
-from .errors import GeometryError, SamplingError
+from .errors import SamplingError
 from .guidance import Guidance, guide_by_text
 from .models.layout_encoder import LayoutEncoder
 from .models.sam import encode_frames, to_levels, to_levels_official
@@ -165,7 +164,7 @@ def outpaint(
 
     frames [F, h, w, 3] 0..1. Raises SamplingError, GeometryError or ConditioningError.
     """
-    _check_size(canvas)
+    require_cells(canvas)
     if len(frames) > networks.unet.config.max_frames and settings.windows.frames > networks.unet.config.max_frames:
         raise SamplingError(
             f"time windows of {settings.windows.frames} frames are longer than the {networks.unet.config.max_frames} this model reaches; use --frame-window {networks.unet.config.max_frames}"
@@ -194,16 +193,3 @@ def _paste(
         placed = place_source(start, step.canvas.size, step.canvas.source, GREY) * 2 - 1
         return paste_official(decoded, placed, step.canvas.source.size)[0]
     return _with_source(settings, decoded, frames, step)
-
-
-def _check_size(canvas: Canvas) -> None:
-    if canvas.size.h % CELL or canvas.size.w % CELL:
-        fitting = Size(*(-(-side // CELL) * CELL for side in canvas.size))
-        raise GeometryError(
-            f"the canvas is {canvas.size}, but the latents need multiples of {CELL}; snap it to {fitting}"
-        )
-    box = Box(0, 0, *canvas.size)
-    if canvas.source == box:
-        raise GeometryError(
-            f"the source fills the whole canvas of {canvas.size}, so there is nothing to generate; ask for a larger canvas"
-        )

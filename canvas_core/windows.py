@@ -144,6 +144,10 @@ class WindowSettings:
 
     def window_on(self, size: Size, cell: int = CELL) -> Size:
         """Window size in cells on a canvas of `size` cells; a window larger than the canvas is clipped to it."""
+        if min(self.sides) < cell:
+            raise GeometryError(
+                f"the window is {self.sides} px, but one latent cell of this model is {cell} px; use larger windows"
+            )
         return Size(min(self.sides.h // cell, size.h), min(self.sides.w // cell, size.w))
 
     def plan(self, size: Size, cell: int = CELL) -> WindowPlan:

@@ -5,7 +5,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..canvas_core.canvas import Canvas, place_source, trim_frames
-from ..canvas_core.compositing import paste_official, paste_source
+from ..canvas_core.compositing import check_frames, paste_official, paste_source
 from ..canvas_core.errors import GeometryError
 from ..canvas_core.pipeline import PASTES
 from . import sockets
@@ -53,6 +53,7 @@ class CanvasComposite(io.ComfyNode):
 
 
 def _official(result: Any, source: Any, canvas: Canvas) -> Any:
+    check_frames(result, source, canvas)
     pads = canvas.pads
     if abs(pads.left - pads.right) > 1 or abs(pads.top - pads.bottom) > 1:
         raise GeometryError(

@@ -105,14 +105,16 @@ class CanvasOutpaintRounds(io.ComfyNode):
             description="Outpaints up to any size with Follow-Your-Canvas, growing the canvas in as many rounds as its windows need.",
             search_aliases=["outpaint video", "follow your canvas", "uncrop video", "2k outpainting", "expand video"],
             inputs=[
-                io.Model.Input("model", tooltip="From Canvas Load Model."),
-                io.Vae.Input("vae", tooltip="A Stable Diffusion 1 or 2 VAE."),
+                io.Model.Input("model", raw_link=True, tooltip="From Canvas Load Model."),
+                io.Vae.Input("vae", raw_link=True, tooltip="A Stable Diffusion 1 or 2 VAE."),
                 io.Conditioning.Input(
-                    "positive", tooltip="The prompt, from a text encoder node; the layout is added in here."
+                    "positive",
+                    raw_link=True,
+                    tooltip="The prompt, from a text encoder node; the layout is added in here.",
                 ),
-                io.Conditioning.Input("negative", tooltip="The negative prompt."),
-                sockets.LayoutEncoder.Input("encoder", tooltip="From Canvas Load Layout Encoder."),
-                io.Image.Input("images", tooltip="Frames of the source."),
+                io.Conditioning.Input("negative", raw_link=True, tooltip="The negative prompt."),
+                sockets.LayoutEncoder.Input("encoder", raw_link=True, tooltip="From Canvas Load Layout Encoder."),
+                io.Image.Input("images", raw_link=True, tooltip="Frames of the source."),
                 sockets.Canvas.Input("canvas", tooltip="The final canvas."),
                 sockets.Windows.Input("windows", tooltip="From Canvas Windows."),
                 *_sampler_inputs(),
@@ -174,7 +176,7 @@ class CanvasOutpaintRounds(io.ComfyNode):
         sampler = {"steps": steps, "cfg": cfg, "sampler_name": sampler_name, "scheduler": scheduler}
         layout = {"fps": fps, "rre": rre}
         inputs = RoundInputs(
-            model, vae, positive, negative, encoder, windows, seed, sampler, layout, feather, start_from
+            model, vae, positive, negative, encoder, images, seed, sampler, layout, feather, start_from
         )
-        result, graph = build_rounds(inputs, images[..., :3], canvas)
+        result, graph = build_rounds(inputs, canvas, windows)
         return io.NodeOutput(result, expand=graph)

@@ -36,7 +36,7 @@ class CanvasWindows(io.ComfyNode):
                     min=0,
                     max=4088,
                     step=8,
-                    tooltip="Least overlap of neighbouring windows in pixels. A quarter of the window hides seams.",
+                    tooltip="Least overlap of neighbouring windows in pixels. A quarter of the window hides seams; the official planner always takes that.",
                 ),
                 io.Combo.Input(
                     "planner",

@@ -31,7 +31,7 @@ def build_sam(tensors: Mapping[str, torch.Tensor]) -> ImageEncoderViT:
     try:
         encoder = ImageEncoderViT(**_sizes(weights), norm_layer=partial(nn.LayerNorm, eps=1e-6))
         encoder.load_state_dict(weights)
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise CheckpointError(f"this is not a Segment Anything file: {reason}; use sam_vit_b_01ec64.pth") from None
     return encoder.eval().requires_grad_(False)

@@ -1,26 +1,31 @@
-"""Rounds as a graph: the nodes a person would wire by hand, one set a round."""
+"""Rounds as a graph: the nodes a person would wire by hand, one set a round.
+
+Everything is passed on as links and plain numbers, so that core's cache knows the nodes again in the next run.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from comfy_execution.graph_utils import GraphBuilder
 
-from ...canvas_core.canvas import Canvas
+from ...canvas_core.canvas import Canvas, require_cells
 from ...canvas_core.rounds import Round, plan_rounds
 from ...canvas_core.windows import WindowSettings
+
+Link = list[Any]
+"""[node id, output slot]"""
 
 
 @dataclass(frozen=True)
 class RoundInputs:
-    """What every round is given. Sampler settings are passed on to Canvas Tiled Sampler as they are."""
+    """What every round is given. Sampler and layout settings are passed on to their nodes as they are."""
 
-    model: Any
-    vae: Any
-    positive: Any
-    negative: Any
-    encoder: Any
-    windows: WindowSettings
+    model: Link
+    vae: Link
+    positive: Link
+    negative: Link
+    encoder: Link
+    images: Link
     seed: int
     sampler: dict[str, Any]
     layout: dict[str, Any]
@@ -28,25 +33,37 @@ class RoundInputs:
     start_from: str
 
 
-def build_rounds(inputs: RoundInputs, source: torch.Tensor, canvas: Canvas) -> tuple[Any, dict[str, Any]]:
-    """(output of the last node, expanded graph). source [F, h, w, C]."""
+def build_rounds(inputs: RoundInputs, canvas: Canvas, settings: WindowSettings) -> tuple[Link, dict[str, Any]]:
+    """(output of the last node, expanded graph). Raises GeometryError when the canvas is not made of whole cells."""
+    require_cells(canvas)
     graph = GraphBuilder()
-    start: Any = source
-    result: Any = None
-    rounds = plan_rounds(canvas, inputs.windows)
+    windows = graph.node("CanvasWindows", **_window_widgets(settings)).out(0)
+    start = result = inputs.images
+    rounds = plan_rounds(canvas, settings)
     for index, step in enumerate(rounds):
-        decoded = _decode_round(graph, inputs, start, step, inputs.seed + index)
-        last = index == len(rounds) - 1
-        target = canvas if last else Canvas(step.canvas.size, step.original, step.canvas.trim)
+        decoded = _decode_round(graph, inputs, windows, start, step, (inputs.seed + index) % 2**64)
+        target: Any = canvas  # the last canvas is trimmed, which pads cannot say
+        if index < len(rounds) - 1:
+            target = _expand(graph, inputs.images, Canvas(step.canvas.size, step.original, step.canvas.trim)).out(0)
         result = graph.node(
-            "CanvasComposite", result=decoded, source=source, canvas=target, feather=inputs.feather, how="feather"
+            "CanvasComposite",
+            result=decoded,
+            source=inputs.images,
+            canvas=target,
+            feather=inputs.feather,
+            how="feather",
         ).out(0)
         start = result if inputs.start_from == "source" else decoded
     return result, graph.finalize()
 
 
-def _decode_round(graph: GraphBuilder, inputs: RoundInputs, start: Any, step: Round, seed: int) -> Any:
-    pads = step.canvas.pads
+def _window_widgets(settings: WindowSettings) -> dict[str, Any]:
+    names = ("window", "overlap", "planner", "weights", "frames", "frame_overlap")
+    return {name: getattr(settings, name) for name in names}
+
+
+def _expand(graph: GraphBuilder, images: Link, canvas: Canvas) -> Any:
+    pads = canvas.pads
     how = {
         "how": "pads",
         "how.left": pads.left,
@@ -54,14 +71,18 @@ def _decode_round(graph: GraphBuilder, inputs: RoundInputs, start: Any, step: Ro
         "how.right": pads.right,
         "how.bottom": pads.bottom,
     }
-    expand = graph.node("CanvasExpand", images=start, anchor="center", offset_x=0, offset_y=0, multiple=8, **how)
+    return graph.node("CanvasExpand", images=images, anchor="center", offset_x=0, offset_y=0, multiple=8, **how)
+
+
+def _decode_round(graph: GraphBuilder, inputs: RoundInputs, windows: Link, start: Link, step: Round, seed: int) -> Link:
+    expand = _expand(graph, start, step.canvas)
     layout = graph.node(
         "CanvasEncodeLayout",
         positive=inputs.positive,
         negative=inputs.negative,
         images=start,
         canvas=expand.out(0),
-        windows=inputs.windows,
+        windows=windows,
         encoder=inputs.encoder,
         **inputs.layout,
     )
@@ -80,7 +101,7 @@ def _decode_round(graph: GraphBuilder, inputs: RoundInputs, start: Any, step: Ro
         positive=known.out(0),
         negative=known.out(1),
         latent=known.out(2),
-        windows=inputs.windows,
+        windows=windows,
         seed=seed,
         denoise=1.0,
         **inputs.sampler,

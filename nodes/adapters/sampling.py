@@ -9,7 +9,7 @@ import nodes as core_nodes
 from ...canvas_core.errors import SamplingError
 from ...canvas_core.windows import WindowSettings
 from .time_windows import apply_time_windows
-from .windows import apply_windows
+from .windows import apply_windows, windows_at_once
 
 
 def sample_tiled(
@@ -27,11 +27,11 @@ def sample_tiled(
 ) -> dict[str, Any]:
     """A LATENT sampled with windows in space and time. Raises SamplingError when the start latent is not finite."""
     samples = latent["samples"]
-    if not torch.isfinite(samples).all():
+    if not samples.is_nested and not torch.isfinite(samples).all():
         raise SamplingError(
             "the start latent holds values that are not finite (NaN or infinity); check the VAE it came from, or its precision"
         )
-    patched = apply_time_windows(apply_windows(model, windows), windows)
+    patched = apply_time_windows(apply_windows(model, windows, windows_at_once(model)), windows)
     return core_nodes.common_ksampler(
         patched, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent, denoise=denoise
     )[0]

@@ -157,6 +157,12 @@ def _crop_hint(hint: torch.Tensor, box: Box, canvas: Size, ratio: int, method: s
     return box.scaled(ratio).crop(whole)
 
 
+def windows_at_once(model: Any) -> int:
+    """The batch limit that windows applied earlier to this MODEL have, or 0."""
+    wrappers = model.get_wrappers(WrappersMP.CALC_COND_BATCH, KEY)
+    return wrappers[0].__self__.windows_at_once if wrappers else 0
+
+
 def apply_windows(model: Any, settings: WindowSettings, windows_at_once: int = 0) -> Any:
     """A clone of the MODEL that evaluates the canvas window by window. Applying it again replaces the first."""
     patched = model.clone()

@@ -59,7 +59,9 @@ class Server:
 
     def post(self, path, content=None):
         """(status, answer)"""
-        request = urllib.request.Request(self.url + path, json.dumps(content or {}).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self.url + path, json.dumps(content or {}).encode(), {"Content-Type": "application/json"}
+        )
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, json.loads(answer.read() or b"{}")
@@ -96,13 +98,23 @@ class Server:
                 executed.add(data["node"])
             if kind in ("execution_success", "execution_error", "execution_interrupted"):
                 seconds = time.monotonic() - started
-                history = self.json(f"/history/{prompt_id}").get(prompt_id, {})
-                return Outcome(kind, data.get("exception_message", "").strip(), cached, executed, seconds, history)
+                return Outcome(
+                    kind, data.get("exception_message", "").strip(), cached, executed, seconds, self._history(prompt_id)
+                )
         raise WebSocketTimeoutException(f"the prompt did not end within {timeout} s")
+
+    def _history(self, prompt_id):
+        for _ in range(100):  # the history is written just after the last message
+            if found := self.json(f"/history/{prompt_id}").get(prompt_id):
+                return found
+            time.sleep(0.05)
+        return {}
 
     def view(self, item):
         """The bytes of an output named in the history."""
-        return self.get("/view?" + urllib.parse.urlencode({key: item[key] for key in ("filename", "subfolder", "type")}))
+        return self.get(
+            "/view?" + urllib.parse.urlencode({key: item[key] for key in ("filename", "subfolder", "type")})
+        )
 
 
 @contextmanager
@@ -114,7 +126,17 @@ def running(root: Path, base: Path):
     if not link.exists():
         link.symlink_to(PACK)
     port = free_port()
-    command = [sys.executable, "main.py", "--cpu", "--port", str(port), "--base-directory", str(base), "--database-url", f"sqlite:///{base}/comfyui.db"]
+    command = [
+        sys.executable,
+        "main.py",
+        "--cpu",
+        "--port",
+        str(port),
+        "--base-directory",
+        str(base),
+        "--database-url",
+        f"sqlite:///{base}/comfyui.db",
+    ]
     command += ["--disable-all-custom-nodes", "--whitelist-custom-nodes", LINK_NAME, "--disable-api-nodes"]
     with (base / "server.log").open("w") as log:
         process = subprocess.Popen(command, cwd=root, stdout=log, stderr=subprocess.STDOUT)

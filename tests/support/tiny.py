@@ -12,9 +12,41 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet, UNetConfig
 from canvas_core.models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
 
-UNET = UNetConfig(block_out_channels=(64, 64, 64, 64), layers_per_block=1, heads=(1, 1, 1, 1), text_width=32, layout_width=32, max_frames=64, region_features=64)
-LAYOUT = LayoutEncoderConfig(features=8, width=32, temporal_heads=1, temporal_inner=64, patch=2, query_width=32, query_heads=1, query_inner=64, depth=1, tokens=4, output=32)
-SAM = {"img_size": 64, "patch_size": 16, "embed_dim": 24, "depth": 2, "num_heads": 2, "out_chans": 8, "use_rel_pos": True, "window_size": 2, "global_attn_indexes": (1,)}
+UNET = UNetConfig(
+    block_out_channels=(64, 64),
+    layers_per_block=1,
+    heads=(1, 1),
+    attention=(True, False),
+    text_width=32,
+    layout_width=32,
+    max_frames=64,
+    region_features=64,
+)
+"""Two levels: a third would normalise over so few cells that rounding errors grow."""
+LAYOUT = LayoutEncoderConfig(
+    features=8,
+    width=32,
+    temporal_heads=1,
+    temporal_inner=64,
+    patch=2,
+    query_width=32,
+    query_heads=1,
+    query_inner=64,
+    depth=1,
+    tokens=4,
+    output=32,
+)
+SAM = {
+    "img_size": 64,
+    "patch_size": 16,
+    "embed_dim": 24,
+    "depth": 2,
+    "num_heads": 2,
+    "out_chans": 8,
+    "use_rel_pos": True,
+    "window_size": 2,
+    "global_attn_indexes": (1,),
+}
 
 
 def seeded(make, seed=0):
@@ -41,7 +73,16 @@ def sam():
 
 
 def vae():
-    return seeded(lambda: AutoencoderKL(block_out_channels=(8, 8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, norm_num_groups=4, scaling_factor=0.18215), 4)
+    return seeded(
+        lambda: AutoencoderKL(
+            block_out_channels=(8, 8, 8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            norm_num_groups=4,
+            scaling_factor=0.18215,
+        ),
+        4,
+    )
 
 
 def checkpoint_tensors(config=UNET, layout=LAYOUT):
@@ -59,7 +100,10 @@ def write_checkpoint(path: Path, config=UNET, metadata=None):
     if path.suffix == ".safetensors":
         save_file(tensors, path, metadata)
     else:
-        torch.save({"epoch": 0, "global_step": 1, "state_dict": {f"module.{key}": value for key, value in tensors.items()}}, path)
+        torch.save(
+            {"epoch": 0, "global_step": 1, "state_dict": {f"module.{key}": value for key, value in tensors.items()}},
+            path,
+        )
     return path
 
 
@@ -82,7 +126,16 @@ def write_taesd(path: Path):
 def write_base(folder: Path, width=32):
     """A Stable Diffusion folder: vae, tokenizer, text_encoder."""
     vae().save_pretrained(folder / "vae")
-    config = CLIPTextConfig(vocab_size=64, hidden_size=width, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=77, bos_token_id=62, eos_token_id=63)
+    config = CLIPTextConfig(
+        vocab_size=64,
+        hidden_size=width,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=77,
+        bos_token_id=62,
+        eos_token_id=63,
+    )
     seeded(lambda: CLIPTextModel(config), 6).save_pretrained(folder / "text_encoder")
     tokenizer = folder / "tokenizer"
     tokenizer.mkdir(parents=True, exist_ok=True)
@@ -91,6 +144,13 @@ def write_base(folder: Path, width=32):
     vocabulary = {word: index if index < 52 else index + 10 for index, word in enumerate(words)}
     (tokenizer / "vocab.json").write_text(json.dumps(vocabulary))
     (tokenizer / "merges.txt").write_text("#version: 0.2\n")
-    settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+    settings = {
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": 77,
+        "bos_token": "<|startoftext|>",
+        "eos_token": "<|endoftext|>",
+        "unk_token": "<|endoftext|>",
+        "pad_token": "<|endoftext|>",
+    }
     (tokenizer / "tokenizer_config.json").write_text(json.dumps(settings))
     return folder

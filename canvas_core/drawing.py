@@ -39,7 +39,9 @@ def _outline(
 
 def _label(image: np.ndarray, text: str, corner: tuple[int, int]) -> None:
     size = max(0.4, image.shape[1] / 1600)
-    cv2.putText(image, text, corner, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 3, cv2.LINE_AA)
+    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    x, y = corner
+    cv2.rectangle(image, (x - 6, y - height - 6), (x + width + 6, y + below + 4), (0, 0, 0), cv2.FILLED)
     cv2.putText(image, text, corner, cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), 1, cv2.LINE_AA)
 
 

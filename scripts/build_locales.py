@@ -36,7 +36,12 @@ def locale(info: dict[str, Any]) -> dict[str, Any]:
     for group in ("required", "optional"):
         inputs |= locale_inputs(info["input"].get(group, {}))
     outputs = {str(index): {"name": name} for index, name in enumerate(info["output_name"])}
-    return {"display_name": info["display_name"], "description": info["description"], "inputs": inputs, "outputs": outputs}
+    return {
+        "display_name": info["display_name"],
+        "description": info["description"],
+        "inputs": inputs,
+        "outputs": outputs,
+    }
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

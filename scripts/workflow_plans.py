@@ -54,7 +54,7 @@ def _note(key: str, column: int, text: str, height: int, width: int = 480) -> No
 
 def _source(size: tuple[int, int] = (512, 512)) -> tuple[Node, ...]:
     return (
-        Node("load", "LoadVideo", 1, {"file": CLIP_FILE}),
+        Node("load", "LoadVideo", 1, {"file": CLIP_FILE}, height=380),  # room for the preview
         Node("parts", "GetVideoComponents", 1, links={"video": "load.VIDEO"}),
         Node(
             "scale",

@@ -1,6 +1,7 @@
 """Rounds as a graph: the nodes a person would wire by hand, one set a round.
 
-Everything is passed on as links and plain numbers, so that core's cache knows the nodes again in the next run.
+Everything is passed on as links and plain numbers, as in a graph wired by hand; only the final canvas is a value,
+because pads cannot say how it is trimmed.
 """
 
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ def build_rounds(inputs: RoundInputs, canvas: Canvas, settings: WindowSettings) 
     rounds = plan_rounds(canvas, settings)
     for index, step in enumerate(rounds):
         decoded = _decode_round(graph, inputs, windows, start, step, (inputs.seed + index) % 2**64)
-        target: Any = canvas  # the last canvas is trimmed, which pads cannot say
+        target: Any = canvas
         if index < len(rounds) - 1:
             target = _expand(graph, inputs.images, Canvas(step.canvas.size, step.original, step.canvas.trim)).out(0)
         result = graph.node(

@@ -36,7 +36,9 @@ def texts(info):
             for option in spec[1].get("options", []):
                 if isinstance(option, dict):
                     for nested in option["inputs"].values():
-                        found += [(f"inputs.{key}.{name}.tooltip", sub[1].get("tooltip")) for name, sub in nested.items()]
+                        found += [
+                            (f"inputs.{key}.{name}.tooltip", sub[1].get("tooltip")) for name, sub in nested.items()
+                        ]
     return found
 
 
@@ -86,5 +88,7 @@ def test_the_help_page_is_served_and_its_own(object_info, server, name):
 
 
 def test_templates_and_texts_are_offered(server):
-    assert sorted(server.json("/workflow_templates")[LINK_NAME]) == sorted(path.stem for path in (PACK / "workflows").glob("*.json"))
+    assert sorted(server.json("/workflow_templates")[LINK_NAME]) == sorted(
+        path.stem for path in (PACK / "workflows").glob("*.json")
+    )
     assert set(server.json("/i18n")["en"]["nodeDefs"]) >= set(NODES)

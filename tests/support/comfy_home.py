@@ -13,3 +13,7 @@ def find_comfyui() -> Path | None:
         if place and (Path(place) / "comfy" / "samplers.py").is_file():
             return Path(place)
     return None
+
+
+if __name__ == "__main__":
+    print(find_comfyui() or "")  # noqa: T201 - read by the Makefile

@@ -112,9 +112,9 @@ def write_sam(path: Path):
     return path
 
 
-def write_taesd(path: Path):
+def write_taesd(path: Path, channels=4):
     """A VAE file in core's TAESD format: layers count from 1."""
-    network = seeded(AutoencoderTiny, 5)
+    network = seeded(lambda: AutoencoderTiny(latent_channels=channels), 5)
     renamed = {}
     for key, value in network.state_dict().items():
         part, _, index, rest = key.split(".", 3)

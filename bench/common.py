@@ -1,0 +1,50 @@
+"""Networks and clips the benchmarks share: random weights, sizes large enough for the network to dominate."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+PACK = Path(__file__).parents[1]
+sys.path.insert(0, str(PACK / "tests" / "support"))
+
+from canvas_core.canvas import Box  # noqa: E402
+from canvas_core.guidance import guide_by_text  # noqa: E402
+from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet, UNetConfig  # noqa: E402
+from canvas_core.sampling import ClipConditions, TiledPredictor  # noqa: E402
+from canvas_core.windows import WindowSettings  # noqa: E402
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+FRAMES = 4
+WINDOW = 32
+"""Window side in cells."""
+CONFIG = UNetConfig(
+    block_out_channels=(128, 256),
+    layers_per_block=1,
+    heads=(2, 4),
+    attention=(True, False),
+    text_width=64,
+    layout_width=64,
+    region_features=64,
+)
+SETTINGS = WindowSettings(window=8 * WINDOW, overlap=2 * WINDOW)
+
+
+def make_unet(dtype: torch.dtype = torch.float32) -> FollowYourCanvasUNet:
+    """A random UNet of `CONFIG`."""
+    torch.manual_seed(0)
+    return FollowYourCanvasUNet(CONFIG).to(DEVICE, dtype).eval().requires_grad_(False)
+
+
+def make_predictor(unet: FollowYourCanvasUNet, h: int, w: int, windows_at_once: int = 1) -> TiledPredictor:
+    """A predictor for a clip of `FRAMES` frames on h x w cells."""
+    layout = {(kind, range(FRAMES)): torch.randn(1, 64, CONFIG.layout_width) for kind in ("real", "null")}
+    text = {name: torch.randn(1, 77, CONFIG.text_width) for name in ("positive", "negative")}
+    mask = torch.ones(FRAMES, 1, h, w)
+    clip = ClipConditions(mask, torch.randn(FRAMES, 4, h, w), text, layout, Box(8, 8, 128, 128), "centre_px")
+    return TiledPredictor(unet, clip, SETTINGS, guide_by_text(8.0), windows_at_once, DEVICE)
+
+
+def latents(h: int, w: int) -> torch.Tensor:
+    """Noise [FRAMES, 4, h, w]."""
+    return torch.randn(FRAMES, 4, h, w, generator=torch.Generator().manual_seed(1))

@@ -1,5 +1,8 @@
 """Frames to latents and back, one network call per few frames, with any image autoencoder of diffusers."""
 
+import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 from .canvas import CELL
 from .checkpoints import TensorFile, open_tensors
 from .errors import CheckpointError
+
+logger = logging.getLogger(__name__)
 
 SCALE = 0.18215
 """Latent scale of the Stable Diffusion autoencoder."""
@@ -81,37 +86,57 @@ def _empty_kl(tensors: dict[str, torch.Tensor], widths: list[int], layers: int) 
     )
 
 
-def _chunks(x: torch.Tensor, size: int) -> tuple[torch.Tensor, ...]:
-    return x.split(size)
+def _draw(vae: Any, x: torch.Tensor, epsilon: torch.Tensor) -> torch.Tensor:
+    """Scaled latents [F, C, h, w] of frames [F, 3, H, W]; TAESD has no posterior to draw from."""
+    encoded = vae.encode(x)
+    mean = encoded.latents if isinstance(vae, AutoencoderTiny) else encoded.latent_dist.mean
+    if mean.shape != epsilon.shape:
+        raise CheckpointError(
+            f"this VAE makes latents of {mean.shape[1]} channels at 1 / {x.shape[2] // mean.shape[2]} of the size, "
+            f"but the canvas model takes {epsilon.shape[1]} at 1 / {CELL}; use the VAE of Stable Diffusion"
+        )
+    if isinstance(vae, AutoencoderTiny):
+        return mean
+    return (mean + encoded.latent_dist.std * epsilon.to(mean)) * vae.config.scaling_factor
+
+
+def _within_memory(vae: Any, run: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """run(), and once more in tiles when the device's memory does not reach for whole frames."""
+    try:
+        return run()
+    except torch.OutOfMemoryError:
+        if vae.use_tiling:
+            raise
+        logger.warning(
+            "not enough memory for whole frames of this canvas: the VAE goes on in tiles, which changes its result slightly"
+        )
+        vae.enable_tiling()
+        torch.cuda.empty_cache()
+    return run()
 
 
 @torch.inference_mode()
-def encode(vae: Any, frames: torch.Tensor, noise: torch.Tensor, device: Any = "cpu", chunk: int = 4) -> torch.Tensor:
+def encode(vae: Any, frames: torch.Tensor, noise: torch.Tensor, device: Any = "cpu") -> torch.Tensor:
     """Frames [F, H, W, 3] 0..1 to scaled latents [F, C, H / 8, W / 8] on the CPU; `noise` of that shape draws from the posterior.
 
     Raises CheckpointError when the VAE has another latent than `noise`.
     """
     vae.to(device)
-    latents = []
-    for part, epsilon in zip(_chunks(frames, chunk), _chunks(noise, chunk), strict=True):
-        encoded = vae.encode((part * 2 - 1).permute(0, 3, 1, 2).to(device))
-        if isinstance(vae, AutoencoderTiny):
-            latents.append(encoded.latents.cpu())
-            continue
-        posterior = encoded.latent_dist
-        if posterior.mean.shape != epsilon.shape:
-            raise CheckpointError(
-                f"this VAE makes latents of {posterior.mean.shape[1]} channels at 1 / {part.shape[1] // posterior.mean.shape[2]} of the size, "
-                f"but the canvas model takes {epsilon.shape[1]} at 1 / {CELL}; use the VAE of Stable Diffusion"
-            )
-        latents.append((posterior.mean.cpu() + posterior.std.cpu() * epsilon) * vae.config.scaling_factor)
-    return torch.cat(latents)
+
+    def run(frame: torch.Tensor, epsilon: torch.Tensor) -> torch.Tensor:
+        x = (frame[None] * 2 - 1).permute(0, 3, 1, 2).to(device)
+        return _draw(vae, x, epsilon[None]).cpu()
+
+    return torch.cat([_within_memory(vae, partial(run, *pair)) for pair in zip(frames, noise, strict=True)])
 
 
 @torch.inference_mode()
 def decode(vae: Any, latents: torch.Tensor, device: Any = "cpu") -> torch.Tensor:
     """Scaled latents [F, C, h, w] to frames [F, 8 h, 8 w, 3] 0..1 on the CPU, frame by frame."""
     vae.to(device)
-    scale = vae.config.scaling_factor
-    frames = [vae.decode(latent[None].to(device) / scale).sample.cpu() for latent in latents]
-    return (torch.cat(frames) / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).contiguous()
+
+    def run(latent: torch.Tensor) -> torch.Tensor:
+        return vae.decode(latent[None].to(device) / vae.config.scaling_factor).sample.cpu()
+
+    frames = torch.cat([_within_memory(vae, partial(run, latent)) for latent in latents])
+    return (frames / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).contiguous()

@@ -47,7 +47,7 @@ def open_tensors(path: str | Path) -> TensorFile:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no file at {path}; check the name and the folder")
-    return _open_safetensors(path) if path.suffix == ".safetensors" else _open_pickle(path)
+    return _open_safetensors(path) if path.suffix in (".safetensors", ".sft") else _open_pickle(path)
 
 
 def _open_safetensors(path: Path) -> TensorFile:

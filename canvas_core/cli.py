@@ -112,7 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("input", type=Path, help="source video")
         _add_canvas_options(command)
     _add_outpaint_options(outpaint)
-    plan.add_argument("--output", type=Path, help="picture of the plan (.png)")
+    plan.add_argument("--output", type=Path, default=Path("plan.png"), help="picture (default: %(default)s)")
     inspect = commands.add_parser("inspect", help="say what a checkpoint is")
     inspect.add_argument("file", type=Path)
     convert = commands.add_parser("convert", help="write a checkpoint as one safetensors file with metadata")

@@ -118,14 +118,13 @@ def outpaint(args: argparse.Namespace) -> None:
 
 
 def plan(args: argparse.Namespace) -> None:
-    """Print the plan, and draw it when an output is named."""
+    """Print the plan and draw it."""
     clip = _read_source(args)
     canvas = make_canvas(args, Size(*clip.frames.shape[1:3]))
     windows = make_windows(args)
     print(drawing.describe_plan(canvas, windows, len(clip.frames)))
-    if args.output:
-        picture = drawing.draw_plan(clip.frames[0].float() / 255, canvas, windows)
-        _write_picture(args.output, picture)
+    _write_picture(args.output, drawing.draw_plan(clip.frames[0].float() / 255, canvas, windows))
+    print(f"wrote {args.output}")
 
 
 def _write_picture(path: Path, picture: torch.Tensor) -> None:

@@ -23,7 +23,7 @@ def encode_text(base: str | Path, prompts: list[str], device: str = "cpu") -> to
             )
     try:
         tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
-        encoder = CLIPTextModel.from_pretrained(base / "text_encoder", local_files_only=True, dtype=torch.float32)
+        encoder = CLIPTextModel.from_pretrained(base / "text_encoder", local_files_only=True).float()
     except (OSError, ValueError, RuntimeError) as error:
         raise ConditioningError(
             f"the text encoder in {base} cannot be loaded ({str(error).splitlines()[0]}); download the folder again"

@@ -15,6 +15,8 @@ from .models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
 Shapes = Mapping[str, tuple[int, ...]]
 """Key to shape of every tensor of a checkpoint."""
 
+FIRST_RESNET = "down_blocks.{}.resnets.0.conv1.weight"
+
 LAYOUT_PREFIXES = ("temporal_proj.", "image_proj_model.")
 """Keys of the layout encoder inside a Follow-Your-Canvas checkpoint."""
 
@@ -41,9 +43,11 @@ def stored_config(metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         stored = json.loads(text)
     except json.JSONDecodeError:
+        stored = None
+    if not isinstance(stored, dict):
         raise CheckpointError(
             f"the metadata 'canvas.config' is {text[:80]!r}, but must be a JSON object; convert the checkpoint again"
-        ) from None
+        )
     return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
 
 
@@ -66,8 +70,10 @@ def _count(shapes: Shapes, pattern: str) -> int:
 
 def read_unet_config(shapes: Shapes, stored: Mapping[str, Any]) -> UNetConfig:
     """Sizes of a Follow-Your-Canvas UNet. Heads (width / 64) and norm groups (32) are constants unless stored."""
-    levels = _count(shapes, "down_blocks.{}.resnets.0.conv1.weight")
-    widths = tuple(shapes[f"down_blocks.{i}.resnets.0.conv1.weight"][0] for i in range(levels))
+    levels = _count(shapes, FIRST_RESNET)
+    if not levels:
+        raise KeyError(FIRST_RESNET.format(0))
+    widths = tuple(shapes[FIRST_RESNET.format(i)][0] for i in range(levels))
     block = "mid_block.attentions.0.transformer_blocks.0"
     pe = "mid_block.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.pos_encoder.pe"
     config = UNetConfig(
@@ -83,15 +89,25 @@ def read_unet_config(shapes: Shapes, stored: Mapping[str, Any]) -> UNetConfig:
         region_features=shapes["add_cond_embedding.linear_1.weight"][1] // 6,
     )
     config = _override(config, stored)
-    if any(heads < 1 or width % heads for width, heads in zip(config.block_out_channels, config.heads, strict=True)):
-        raise CheckpointError(
-            f"widths {widths} do not divide into heads {config.heads}; store the true heads under 'heads' in the metadata 'canvas.config'"
-        )
-    if any(width % config.norm_groups for width in widths):
-        raise CheckpointError(
-            f"widths {widths} do not divide into {config.norm_groups} norm groups; store 'norm_groups' in the metadata 'canvas.config'"
-        )
+    _check_unet_config(config)
     return config
+
+
+def _check_unet_config(config: UNetConfig) -> None:
+    widths, heads, groups = config.block_out_channels, config.heads, config.norm_groups
+    if (config.in_channels, config.out_channels) != (9, 4):
+        raise CheckpointError(
+            f"the UNet takes {config.in_channels} channels and gives {config.out_channels}, but outpainting needs 9 and 4; pick the canvas checkpoint, not the model it was made from"
+        )
+    fits = isinstance(heads, tuple) and len(heads) == len(widths) and all(isinstance(n, int) and n > 0 for n in heads)
+    if not fits or any(width % n for width, n in zip(widths, heads, strict=True)):
+        raise CheckpointError(
+            f"widths {widths} do not divide into heads {heads}; store the true heads, one number a level, under 'heads' in the metadata 'canvas.config'"
+        )
+    if not isinstance(groups, int) or groups < 1 or any(width % groups for width in widths):
+        raise CheckpointError(
+            f"widths {widths} do not divide into {groups} norm groups; store 'norm_groups' in the metadata 'canvas.config'"
+        )
 
 
 def read_layout_config(shapes: Shapes) -> LayoutEncoderConfig:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -69,25 +70,37 @@ def _open_safetensors(path: Path) -> TensorFile:
 
 def _open_pickle(path: Path) -> TensorFile:
     content = _load_pickle(path)
-    content = content.get("state_dict", content) if isinstance(content, dict) else {}
-    tensors = {key.replace("module.", ""): value for key, value in content.items() if isinstance(value, torch.Tensor)}
-    if not tensors:
-        raise CheckpointError(f"{path.name} holds no tensors; pick a model checkpoint")
+    if isinstance(content, dict):
+        content = content.get("state_dict", content)
+    named = content.items() if isinstance(content, dict) else ()
+    tensors = {str(key).replace("module.", ""): value for key, value in named if isinstance(value, torch.Tensor)}
+    if not tensors or not all(isinstance(key, str) for key, _ in named):
+        raise CheckpointError(f"{path.name} holds no tensors by name; pick a model checkpoint")
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     return TensorFile(path, shapes, {}, lambda wanted: {key: value for key, value in tensors.items() if wanted(key)})
 
 
 def _load_pickle(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path) or None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch talks of pickle protocols, which help nobody here
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path) or None)
     except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or "nsupported" in str(error):
+        if _asks_for_code(str(error), path):
             raise CheckpointError(
                 f"{path.name} was refused: it contains code, not only tensors; ask its author for a safetensors file"
             ) from None
         raise CheckpointError(f"{path.name} is damaged or not a PyTorch file; download it again") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError):
+    except Exception:  # damaged bytes trip torch's reader in many ways: IndexError, AssertionError, BadZipFile ...
         raise CheckpointError(f"{path.name} is damaged or cut short; download it again") from None
+
+
+def _asks_for_code(message: str, path: Path) -> bool:
+    """Whether torch's safe reader stopped at something that would run code, and not at a file of another kind."""
+    if any(word in message for word in ("GLOBAL", "unsupported class", "unrecognized function")):
+        return True
+    with path.open("rb") as file:
+        return file.read(1) == pickle.PROTO and "Unsupported operand" in message
 
 
 @dataclass(frozen=True)
@@ -115,7 +128,10 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     architecture = recognise(file.shapes, file.path.name)
     try:
         config = architecture.read_config(file.shapes, stored_config(file.metadata))
-    except (KeyError, IndexError) as error:
+        read_layout_config(file.shapes)
+    except CheckpointError as error:
+        raise CheckpointError(f"{file.path.name} cannot be used: {error}") from None
+    except (KeyError, IndexError, ValueError) as error:
         raise CheckpointError(
             f"{file.path.name} looks like {architecture.name}, but lacks {error}; download it again"
         ) from None
@@ -123,13 +139,23 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def check_fits(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], name: str) -> None:
-    """Raise CheckpointError when `tensors` lack a key of the network or have it in another shape."""
-    for key, value in network.state_dict().items():
+    """Raise CheckpointError when `tensors` lack a key of the network, have it in another shape, or have parts it lacks.
+
+    A missing key can make the network look smaller than it was trained, which the tensors left over give away.
+    """
+    own = network.state_dict()
+    for key, value in own.items():
         if key not in tensors:
             raise CheckpointError(f"{name} is incomplete: it has no '{key}'; download it again")
         if tensors[key].shape != value.shape:
             raise CheckpointError(
                 f"in {name} '{key}' is {list(tensors[key].shape)}, but the other tensors call for {list(value.shape)}; download it again"
+            )
+    parts = {key.split(".")[0] for key in own}
+    for key in tensors:
+        if key not in own and key.split(".")[0] in parts:
+            raise CheckpointError(
+                f"{name} is incomplete: '{key}' belongs to a layer whose other tensors are missing; download it again"
             )
 
 
@@ -202,5 +228,12 @@ def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = 
         "modelspec.date": date.today().isoformat(),
         **({"canvas.rre": rre} if rre else {}),
     }
-    write_whole(target, lambda path: save_file(tensors, path, metadata), CheckpointError)
+
+    def write(path: Path) -> None:
+        try:
+            save_file(tensors, path, metadata)
+        except SafetensorError as error:  # how safetensors reports a full disk
+            raise OSError(str(error)) from None
+
+    write_whole(target, write, CheckpointError)
     return target

@@ -1,6 +1,7 @@
 """The command line: outpaint, plan, inspect, convert, measure. Refusals are one line and exit code 2."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,6 +68,9 @@ def _add_outpaint_options(parser: argparse.ArgumentParser) -> None:
     )
     files.add_argument("--vae", type=Path, metavar="FILE", help="VAE file instead of the one in --base")
     files.add_argument("--sam", type=Path, metavar="FILE", help="sam_vit_b_01ec64.pth")
+
+
+def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("sampling")
     how.add_argument("--prompt", default="", help="what the whole canvas shows")
     how.add_argument("--negative", default="", help="what it must not show")
@@ -112,6 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("input", type=Path, help="source video")
         _add_canvas_options(command)
     _add_outpaint_options(outpaint)
+    _add_sampling_options(outpaint)
     plan.add_argument("--output", type=Path, default=Path("plan.png"), help="picture (default: %(default)s)")
     inspect = commands.add_parser("inspect", help="say what a checkpoint is")
     inspect.add_argument("file", type=Path)
@@ -146,12 +151,23 @@ def make_windows(args: argparse.Namespace) -> WindowSettings:
     )
 
 
+def _join_negative(argv: Sequence[str]) -> list[str]:
+    """`--offset -4,3` as `--offset=-4,3`: argparse would take the value for an option."""
+    joined: list[str] = []
+    for word in argv:
+        if joined and re.fullmatch(r"-\d[\d,]*", word) and re.fullmatch(r"--[a-z-]+", joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 2 refused, 130 interrupted."""
-    args = build_parser().parse_args(argv)
-    from . import commands  # heavy imports only once the arguments are sound
-
+    args = build_parser().parse_args(_join_negative(sys.argv[1:] if argv is None else argv))
     try:
+        from . import commands  # heavy imports only once the arguments are sound
+
         getattr(commands, args.command)(args)
     except CanvasError as error:
         print(f"canvas-outpaint: {error}", file=sys.stderr)

@@ -77,6 +77,8 @@ def _encode_prompts(args: argparse.Namespace, width: int, device: str) -> dict[s
 
 
 def _make_settings(args: argparse.Namespace, windows: WindowSettings, rre: str) -> pipeline.Settings:
+    if not 0 <= args.seed < 2**64:
+        raise SamplingError(f"--seed is {args.seed}, but must be 0 to {2**64 - 1}")
     if not 2 <= args.fps <= 16:
         raise SamplingError(f"--fps is {args.fps}, but is the training frame stride and must be 2 to 16; 8 is usual")
     return pipeline.Settings(

@@ -59,6 +59,15 @@ def check_frames(result: torch.Tensor, source: torch.Tensor, canvas: Canvas) -> 
         )
 
 
+def require_centred(canvas: Canvas) -> None:
+    """Raise GeometryError unless the source lies where the official paste expects it."""
+    source, size = canvas.source, canvas.size
+    if (source.y, source.x) != ((size.h - source.h) // 2, (size.w - source.w) // 2):
+        raise GeometryError(
+            f"the source lies off-centre on the canvas of {size} (pads {tuple(canvas.pads)}), which the official paste cannot do; use the feathered paste, or centre it on a size that is a multiple of 8"
+        )
+
+
 def _official_alpha(box: Box, canvas: Size) -> torch.Tensor:
     margin = max(max(canvas) // 50, 2)
     binary = np.zeros(tuple(box.size), np.float32)

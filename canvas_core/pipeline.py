@@ -19,7 +19,7 @@ from .canvas import (
     require_cells,
     trim_frames,
 )
-from .compositing import paste_official, paste_source
+from .compositing import inward_alpha, paste_official, paste_source, require_centred
 from .errors import SamplingError
 from .guidance import Guidance, guide_by_text
 from .models.layout_encoder import LayoutEncoder
@@ -164,11 +164,7 @@ def outpaint(
 
     frames [F, h, w, 3] 0..1. Raises SamplingError, GeometryError or ConditioningError.
     """
-    require_cells(canvas)
-    if len(frames) > networks.unet.config.max_frames and settings.windows.frames > networks.unet.config.max_frames:
-        raise SamplingError(
-            f"time windows of {settings.windows.frames} frames are longer than the {networks.unet.config.max_frames} this model reaches; use --frame-window {networks.unet.config.max_frames}"
-        )
+    _check_before_sampling(networks, settings, len(frames), canvas)
     start = frames
     result = frames
     for index, step in enumerate(plan_rounds(canvas, settings.windows)):
@@ -193,3 +189,16 @@ def _paste(
         placed = place_source(start, step.canvas.size, step.canvas.source, GREY) * 2 - 1
         return paste_official(decoded, placed, step.canvas.source.size)[0]
     return _with_source(settings, decoded, frames, step)
+
+
+def _check_before_sampling(networks: Networks, settings: Settings, frames: int, canvas: Canvas) -> None:
+    """Refuse now what would fail after minutes of sampling."""
+    require_cells(canvas)
+    inward_alpha(canvas, settings.feather)
+    if settings.paste == "official":
+        require_centred(canvas)
+    reach = networks.unet.config.max_frames
+    if min(frames, settings.windows.frames) > reach:
+        raise SamplingError(
+            f"time windows of {settings.windows.frames} frames are longer than the {reach} this model reaches; use --frame-window {reach}"
+        )

@@ -28,6 +28,11 @@ def encode_text(base: str | Path, prompts: list[str], device: str = "cpu") -> to
         raise ConditioningError(
             f"the text encoder in {base} cannot be loaded ({str(error).splitlines()[0]}); download the folder again"
         ) from None
+    reach = encoder.config.max_position_embeddings
+    if tokenizer.model_max_length > reach:
+        raise ConditioningError(
+            f"the tokenizer in {base} makes {tokenizer.model_max_length} tokens, but the text encoder takes {reach}; download the folder again"
+        )
     tokens = tokenizer(
         prompts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
     )

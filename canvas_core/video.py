@@ -1,7 +1,6 @@
 """Reading and writing clips: frame rate and sound are kept, and a file is written whole or not at all."""
 
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -15,6 +14,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from .errors import VideoError
 from .files import write_whole
+from .sound import Sound
 
 CODECS = {
     ".mp4": ("libx264", "yuv420p", {"crf": "14", "preset": "medium"}),
@@ -90,14 +90,14 @@ def _encode(path: Path, frames: Iterable[torch.Tensor], rate: Fraction, sound: P
         if first is None:
             raise VideoError("there are no frames to write; choose at least one frame")
         stream = _add_video(container, path.suffix, rate, first)
-        audio = _open_sound(container, sound) if sound else None
+        audio = Sound(container, sound, path.suffix) if sound else None
         count = 0
         for frame in chain([first], iterator):
             container.mux(stream.encode(_to_frame(frame, stream.pix_fmt)))
             count += 1
         container.mux(stream.encode())
         if audio:
-            _copy_sound(container, *audio, seconds=float(count / rate))
+            audio.write(count / rate)
 
 
 def _add_video(container: Any, suffix: str, rate: Fraction, first: torch.Tensor) -> Any:
@@ -117,22 +117,3 @@ def _to_frame(frame: torch.Tensor, pixel_format: str) -> av.VideoFrame:
     if pixel_format != "yuv420p":
         return image.reformat(format=pixel_format)
     return image.reformat(format=pixel_format, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
-
-
-def _open_sound(container: Any, path: Path) -> tuple[Any, Any, Any] | None:
-    """(source container, its audio stream, new stream), or None when there is no sound."""
-    source = av.open(str(path))
-    if not source.streams.audio:
-        source.close()
-        return None
-    stream = source.streams.audio[0]
-    return source, stream, container.add_stream_from_template(stream)
-
-
-def _copy_sound(container: Any, source: Any, stream: Any, target: Any, seconds: float) -> None:
-    with closing(source):
-        for packet in source.demux(stream):
-            if packet.dts is None or packet.pts * stream.time_base >= seconds:
-                continue
-            packet.stream = target
-            container.mux(packet)

@@ -71,6 +71,39 @@ def _make_canvas(
     )
 
 
+def _expand_inputs() -> list[Any]:
+    return [
+        io.Image.Input("images", tooltip="Frames of the source, at their own size."),
+        io.DynamicCombo.Input("how", options=HOW, tooltip="How the size of the canvas is given."),
+        io.Combo.Input(
+            "anchor", options=list(ANCHORS), default="center", tooltip="Where the source sits. Pads ignore it."
+        ),
+        io.Int.Input(
+            "offset_x",
+            default=0,
+            min=-16384,
+            max=16384,
+            tooltip="Pixels to move the source right of its anchor. Pads ignore it.",
+        ),
+        io.Int.Input(
+            "offset_y",
+            default=0,
+            min=-16384,
+            max=16384,
+            tooltip="Pixels to move the source below its anchor. Pads ignore it.",
+        ),
+        io.Int.Input(
+            "multiple",
+            default=8,
+            min=2,
+            max=256,
+            step=2,
+            tooltip="The generated size is rounded up to this and trimmed back at the end.",
+            advanced=True,
+        ),
+    ]
+
+
 class CanvasExpand(io.ComfyNode):
     """Puts a source on a larger canvas."""
 
@@ -82,36 +115,7 @@ class CanvasExpand(io.ComfyNode):
             category=sockets.CATEGORY,
             description="Places a clip on a larger canvas and marks what has to be generated.",
             search_aliases=["outpaint", "uncrop", "pad for outpainting", "extend frame", "aspect ratio"],
-            inputs=[
-                io.Image.Input("images", tooltip="Frames of the source, at their own size."),
-                io.DynamicCombo.Input("how", options=HOW, tooltip="How the size of the canvas is given."),
-                io.Combo.Input(
-                    "anchor", options=list(ANCHORS), default="center", tooltip="Where the source sits. Pads ignore it."
-                ),
-                io.Int.Input(
-                    "offset_x",
-                    default=0,
-                    min=-16384,
-                    max=16384,
-                    tooltip="Pixels to move the source right of its anchor. Pads ignore it.",
-                ),
-                io.Int.Input(
-                    "offset_y",
-                    default=0,
-                    min=-16384,
-                    max=16384,
-                    tooltip="Pixels to move the source below its anchor. Pads ignore it.",
-                ),
-                io.Int.Input(
-                    "multiple",
-                    default=8,
-                    min=2,
-                    max=256,
-                    step=2,
-                    tooltip="The generated size is rounded up to this and trimmed back at the end.",
-                    advanced=True,
-                ),
-            ],
+            inputs=_expand_inputs(),
             outputs=[
                 sockets.Canvas.Output(display_name="canvas"),
                 io.Image.Output(display_name="placed"),

@@ -5,8 +5,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..canvas_core.canvas import Canvas, place_source, trim_frames
-from ..canvas_core.compositing import check_frames, paste_official, paste_source
-from ..canvas_core.errors import GeometryError
+from ..canvas_core.compositing import check_frames, paste_official, paste_source, require_centred
 from ..canvas_core.pipeline import PASTES
 from . import sockets
 
@@ -54,9 +53,5 @@ class CanvasComposite(io.ComfyNode):
 
 def _official(result: Any, source: Any, canvas: Canvas) -> Any:
     check_frames(result, source, canvas)
-    pads = canvas.pads
-    if abs(pads.left - pads.right) > 1 or abs(pads.top - pads.bottom) > 1:
-        raise GeometryError(
-            f"the source lies off-centre (pads {tuple(pads)}), which the official paste cannot do; use 'feather' or the anchor 'center'"
-        )
+    require_centred(canvas)
     return paste_official(result, place_source(source, canvas.size, canvas.source) * 2 - 1, canvas.source.size)[0]

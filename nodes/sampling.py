@@ -93,6 +93,57 @@ class CanvasTiledSampler(io.ComfyNode):
         )
 
 
+def _rounds_sources() -> list[Any]:
+    return [
+        io.Model.Input("model", raw_link=True, tooltip="From Canvas Load Model."),
+        io.Vae.Input("vae", raw_link=True, tooltip="A Stable Diffusion 1 or 2 VAE."),
+        io.Conditioning.Input(
+            "positive",
+            raw_link=True,
+            tooltip="The prompt, from a text encoder node; the layout is added in here.",
+        ),
+        io.Conditioning.Input("negative", raw_link=True, tooltip="The negative prompt."),
+        sockets.LayoutEncoder.Input("encoder", raw_link=True, tooltip="From Canvas Load Layout Encoder."),
+        io.Image.Input("images", raw_link=True, tooltip="Frames of the source."),
+        sockets.Canvas.Input("canvas", tooltip="The final canvas."),
+        sockets.Windows.Input("windows", tooltip="From Canvas Windows."),
+    ]
+
+
+def _rounds_options() -> list[Any]:
+    return [
+        io.Int.Input(
+            "fps",
+            default=8,
+            min=2,
+            max=16,
+            tooltip="Frame stride the model was trained with, not the clip's rate.",
+            advanced=True,
+        ),
+        io.Combo.Input(
+            "rre",
+            options=RRE,
+            default=FROM_FILE,
+            tooltip="How the place of a window is told to the model.",
+            advanced=True,
+        ),
+        io.Int.Input(
+            "feather",
+            default=8,
+            min=0,
+            max=512,
+            tooltip="Pixels over which the source's border blends into the result. Further inside, the source is untouched.",
+        ),
+        io.Combo.Input(
+            "start_from",
+            options=list(START_FROM),
+            default=START_FROM[0],
+            tooltip="source puts the true pixels back before each round; previous is the published way.",
+            advanced=True,
+        ),
+    ]
+
+
 class CanvasOutpaintRounds(io.ComfyNode):
     """Grows the canvas round by round with Follow-Your-Canvas."""
 
@@ -104,50 +155,7 @@ class CanvasOutpaintRounds(io.ComfyNode):
             category=sockets.CATEGORY,
             description="Outpaints up to any size with Follow-Your-Canvas, growing the canvas in as many rounds as its windows need.",
             search_aliases=["outpaint video", "follow your canvas", "uncrop video", "2k outpainting", "expand video"],
-            inputs=[
-                io.Model.Input("model", raw_link=True, tooltip="From Canvas Load Model."),
-                io.Vae.Input("vae", raw_link=True, tooltip="A Stable Diffusion 1 or 2 VAE."),
-                io.Conditioning.Input(
-                    "positive",
-                    raw_link=True,
-                    tooltip="The prompt, from a text encoder node; the layout is added in here.",
-                ),
-                io.Conditioning.Input("negative", raw_link=True, tooltip="The negative prompt."),
-                sockets.LayoutEncoder.Input("encoder", raw_link=True, tooltip="From Canvas Load Layout Encoder."),
-                io.Image.Input("images", raw_link=True, tooltip="Frames of the source."),
-                sockets.Canvas.Input("canvas", tooltip="The final canvas."),
-                sockets.Windows.Input("windows", tooltip="From Canvas Windows."),
-                *_sampler_inputs(),
-                io.Int.Input(
-                    "fps",
-                    default=8,
-                    min=2,
-                    max=16,
-                    tooltip="Frame stride the model was trained with, not the clip's rate.",
-                    advanced=True,
-                ),
-                io.Combo.Input(
-                    "rre",
-                    options=RRE,
-                    default=FROM_FILE,
-                    tooltip="How the place of a window is told to the model.",
-                    advanced=True,
-                ),
-                io.Int.Input(
-                    "feather",
-                    default=8,
-                    min=0,
-                    max=512,
-                    tooltip="Pixels over which the source's border blends into the result. Further inside, the source is untouched.",
-                ),
-                io.Combo.Input(
-                    "start_from",
-                    options=list(START_FROM),
-                    default=START_FROM[0],
-                    tooltip="source puts the true pixels back before each round; previous is the published way.",
-                    advanced=True,
-                ),
-            ],
+            inputs=_rounds_sources() + _sampler_inputs() + _rounds_options(),
             outputs=[io.Image.Output(display_name="images")],
             enable_expand=True,
         )

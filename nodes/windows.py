@@ -10,6 +10,56 @@ from .adapters.time_windows import apply_time_windows
 from .adapters.windows import apply_windows
 
 
+def _space_inputs() -> list[Any]:
+    return [
+        io.Int.Input(
+            "window",
+            default=512,
+            min=16,
+            max=4096,
+            step=8,
+            tooltip="Side of a window in pixels; the size the model was trained at.",
+        ),
+        io.Int.Input(
+            "overlap",
+            default=128,
+            min=0,
+            max=4088,
+            step=8,
+            tooltip="Least overlap of neighbouring windows in pixels. A quarter of the window hides seams; the official planner always takes that.",
+        ),
+        io.Combo.Input(
+            "planner",
+            options=list(PLANNERS),
+            default="even",
+            tooltip="even spaces windows equally; official is Follow-Your-Canvas's own plan.",
+            advanced=True,
+        ),
+        io.Combo.Input(
+            "weights",
+            options=list(WEIGHTS),
+            default="centred",
+            tooltip="Gaussian weights of a window; official keeps the published half-cell shift.",
+            advanced=True,
+        ),
+    ]
+
+
+def _time_inputs() -> list[Any]:
+    return [
+        io.Int.Input(
+            "frames",
+            default=64,
+            min=1,
+            max=4096,
+            tooltip="Frames of a time window, at most what the model reaches (64 for Follow-Your-Canvas).",
+        ),
+        io.Int.Input(
+            "frame_overlap", default=16, min=0, max=4095, tooltip="Frames shared by neighbouring time windows."
+        ),
+    ]
+
+
 class CanvasWindows(io.ComfyNode):
     """Window settings; boxes are planned where a canvas is known."""
 
@@ -21,48 +71,7 @@ class CanvasWindows(io.ComfyNode):
             category=sockets.CATEGORY,
             description="How a canvas is cut into overlapping windows and a clip into time windows.",
             search_aliases=["tiles", "tiled diffusion", "multidiffusion", "context windows"],
-            inputs=[
-                io.Int.Input(
-                    "window",
-                    default=512,
-                    min=16,
-                    max=4096,
-                    step=8,
-                    tooltip="Side of a window in pixels; the size the model was trained at.",
-                ),
-                io.Int.Input(
-                    "overlap",
-                    default=128,
-                    min=0,
-                    max=4088,
-                    step=8,
-                    tooltip="Least overlap of neighbouring windows in pixels. A quarter of the window hides seams; the official planner always takes that.",
-                ),
-                io.Combo.Input(
-                    "planner",
-                    options=list(PLANNERS),
-                    default="even",
-                    tooltip="even spaces windows equally; official is Follow-Your-Canvas's own plan.",
-                    advanced=True,
-                ),
-                io.Combo.Input(
-                    "weights",
-                    options=list(WEIGHTS),
-                    default="centred",
-                    tooltip="Gaussian weights of a window; official keeps the published half-cell shift.",
-                    advanced=True,
-                ),
-                io.Int.Input(
-                    "frames",
-                    default=64,
-                    min=1,
-                    max=4096,
-                    tooltip="Frames of a time window, at most what the model reaches (64 for Follow-Your-Canvas).",
-                ),
-                io.Int.Input(
-                    "frame_overlap", default=16, min=0, max=4095, tooltip="Frames shared by neighbouring time windows."
-                ),
-            ],
+            inputs=_space_inputs() + _time_inputs(),
             outputs=[sockets.Windows.Output(display_name="windows")],
         )
 

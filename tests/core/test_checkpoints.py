@@ -1,0 +1,423 @@
+"""Checkpoint files: formats, metadata, conversion, and everything that can be wrong with a file."""
+
+import io
+import json
+import pickle
+import random
+import resource
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import tiny
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from canvas_core.autoencoder import decode, encode, load_autoencoder
+from canvas_core.checkpoints import (
+    convert,
+    describe,
+    load_layout_encoder,
+    load_sam,
+    load_unet,
+    open_checkpoint,
+    open_tensors,
+)
+from canvas_core.errors import CheckpointError
+from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet
+
+LEVELS = len(tiny.UNET.heads)
+TWO_HEADS = [2] * LEVELS
+
+
+@torch.inference_mode()
+def outputs(path):
+    """What UNet and layout encoder of a file answer to seeded inputs."""
+    checkpoint = open_checkpoint(path)
+    unet, encoder = load_unet(checkpoint), load_layout_encoder(checkpoint)
+    return answer(unet), encoder(torch.randn(1, 3, 16, 8, generator=torch.Generator().manual_seed(1)))
+
+
+def answer(unet):
+    """The UNet alone; large enough that its coarsest GroupNorm does not magnify rounding errors."""
+    draw = torch.Generator().manual_seed(0)
+    x, text, layout = (torch.randn(*shape, generator=draw) for shape in ((2, 9, 16, 24), (1, 7, 32), (1, 4, 32)))
+    return unet(x, torch.tensor([500]), text, layout, torch.tensor([8]), torch.tensor([[8, -8, 64, 72, 40, 56]]))
+
+
+def load_everything(path):
+    """Open a file and build every network in it."""
+    checkpoint = open_checkpoint(path)
+    load_unet(checkpoint)
+    load_layout_encoder(checkpoint)
+
+
+@cache
+def tiny_tensors(layout=tiny.LAYOUT):
+    return tiny.checkpoint_tensors(layout=layout)
+
+
+def rewritten(path, change, metadata=None, layout=tiny.LAYOUT):
+    """The tiny checkpoint with its dictionary of tensors changed."""
+    tensors = dict(tiny_tensors(layout))
+    change(tensors)
+    save_file(tensors, path, metadata)
+    return path
+
+
+def with_metadata(path, **metadata):
+    return rewritten(path, lambda tensors: None, {key.replace("_", "."): value for key, value in metadata.items()})
+
+
+@contextmanager
+def full_disk(limit):
+    """No file may grow beyond `limit` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@torch.inference_mode()
+def test_every_format_gives_the_same_networks(models, tmp_path):
+    expected, tensors = answer(tiny.unet()), tiny_tensors()
+    converted = convert(models.ckpt, tmp_path / "converted.safetensors")
+    layouts = []
+    for path in (models.ckpt, models.model, converted):
+        checkpoint = open_checkpoint(path)
+        found = {**load_unet(checkpoint).state_dict(), **load_layout_encoder(checkpoint).state_dict()}
+        assert found.keys() == tensors.keys()
+        assert all(torch.equal(found[key], value) for key, value in tensors.items())
+        unet, layout = outputs(path)
+        assert (unet - expected).abs().max() < 1e-5
+        layouts.append(layout)
+    assert max((layout - layouts[0]).abs().max() for layout in layouts) < 1e-5
+
+
+def test_the_published_prefix_is_removed(models):
+    file = open_tensors(models.ckpt)
+    assert dict(file.shapes) == {key: tuple(value.shape) for key, value in tiny_tensors().items()}
+    some = file.load(lambda key: key.startswith("conv_in."))
+    assert set(some) == {"conv_in.weight", "conv_in.bias"}
+
+
+def test_safetensors_may_be_called_sft(models, tmp_path):
+    short = tmp_path / "canvas.sft"
+    short.write_bytes(models.model.read_bytes())
+    assert open_checkpoint(short).file.shapes == open_checkpoint(models.model).file.shapes
+
+
+def test_sizes_come_from_the_shapes(models):
+    for path in (models.model, models.ckpt):
+        checkpoint = open_checkpoint(path)
+        assert checkpoint.config == tiny.UNET
+        assert load_layout_encoder(checkpoint).config == tiny.LAYOUT
+
+
+@pytest.mark.parametrize(
+    "stored", [{"heads": TWO_HEADS}, {"norm_groups": 16}, {"norm_eps": 0.5}], ids=lambda s: next(iter(s))
+)
+def test_the_stored_config_is_honoured(tmp_path, stored):
+    path = with_metadata(tmp_path / "stored.safetensors", canvas_config=json.dumps(stored))
+    config = replace(tiny.UNET, **{key: tuple(v) if isinstance(v, list) else v for key, v in stored.items()})
+    expected = FollowYourCanvasUNet(config).eval()
+    expected.load_state_dict(tiny.unet().state_dict())
+    with torch.inference_mode():
+        assert open_checkpoint(path).config == config
+        assert (outputs(path)[0] - answer(expected)).abs().max() < 1e-5
+        assert (answer(tiny.unet()) - answer(expected)).abs().max() > 1e-3
+
+
+def test_the_stored_rre_is_honoured_and_survives_conversion(models, tmp_path):
+    assert open_checkpoint(models.model).rre == "centre_px"
+    once = convert(models.model, tmp_path / "once.safetensors", rre="official")
+    twice = convert(once, tmp_path / "twice.safetensors")
+    assert [open_checkpoint(path).rre for path in (once, twice)] == ["official", "official"]
+
+
+def test_conversion_writes_metadata(models, tmp_path):
+    target = convert(models.ckpt, tmp_path / "converted.safetensors", rre="official")
+    with safe_open(target, framework="pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["canvas.config"]) == {
+        "heads": list(tiny.UNET.heads),
+        "norm_groups": 32,
+        "norm_eps": 1e-5,
+    }
+    assert (metadata["canvas.architecture"], metadata["canvas.rre"]) == ("follow_your_canvas", "official")
+    assert metadata["modelspec.title"] == "canvas"
+
+
+def test_conversion_keeps_what_the_file_said(tmp_path):
+    stored = json.dumps({"heads": TWO_HEADS, "norm_groups": 16})
+    source = with_metadata(tmp_path / "a.safetensors", canvas_config=stored, author="somebody")
+    target = convert(source, tmp_path / "b.safetensors")
+    assert open_checkpoint(target).config == open_checkpoint(source).config
+    assert open_checkpoint(target).file.metadata["author"] == "somebody"
+    assert all((a - b).abs().max() < 1e-5 for a, b in zip(outputs(source), outputs(target), strict=True))
+
+
+def test_conversion_to_half_precision(models, tmp_path):
+    target = convert(models.model, tmp_path / "half.safetensors", torch.float16)
+    exact = load_file(models.model)
+    assert all(torch.equal(value, exact[key].half()) for key, value in load_file(target).items())
+    assert (outputs(target)[0] - outputs(models.model)[0]).abs().max() < 0.02
+
+
+def test_conversion_refuses_other_suffixes_and_folders(models, tmp_path):
+    with pytest.raises(CheckpointError, match=r"must end in \.safetensors"):
+        convert(models.model, tmp_path / "converted.ckpt")
+    with pytest.raises(CheckpointError, match="there is no folder"):
+        convert(models.model, tmp_path / "missing" / "converted.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_conversion_of_an_incomplete_file_writes_nothing(tmp_path):
+    source = rewritten(tmp_path / "a.safetensors", lambda tensors: tensors.pop("conv_norm_out.weight"))
+    with pytest.raises(CheckpointError, match="has no 'conv_norm_out.weight'"):
+        convert(source, tmp_path / "b.safetensors")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_conversion_on_a_full_disk_keeps_the_older_file(models, tmp_path):
+    older = tmp_path / "converted.safetensors"
+    older.write_bytes(b"older")
+    with pytest.raises(CheckpointError, match=r"writing converted\.safetensors failed"), full_disk(100_000):
+        convert(models.model, older)
+    assert list(tmp_path.iterdir()) == [older]
+    assert older.read_bytes() == b"older"
+
+
+def test_a_description_names_what_matters(models, tmp_path):
+    lines = describe(convert(models.ckpt, tmp_path / "converted.safetensors", rre="official")).splitlines()
+    table = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
+    count = sum(value.numel() for value in tiny_tensors().values())
+    assert table["architecture"] == "follow_your_canvas"
+    assert table["tensors"] == f"{len(tiny_tensors())}, {count / 1e6:.1f} M values"
+    assert (table["unet"], table["layout"]) == (str(tiny.UNET), str(tiny.LAYOUT))
+    assert table["rre"] == "official"
+
+
+STRANGE_CONFIGS = {
+    "unknown key": ('{"groups": 8}', "names groups, which this version does not know"),
+    "not JSON": ("heads: 8", "must be a JSON object"),
+    "a list": ("[8, 8, 8, 8]", "must be a JSON object"),
+    "a number": ("8", "must be a JSON object"),
+    "no heads": (json.dumps({"heads": [0] * LEVELS}), "do not divide into heads"),
+    "uneven heads": (json.dumps({"heads": [3] * LEVELS}), "do not divide into heads"),
+    "uneven groups": ('{"norm_groups": 48}', "do not divide into 48 norm groups"),
+    "too few heads": ('{"heads": [1]}', "heads"),
+    "heads in one number": ('{"heads": 1}', "heads"),
+    "no groups": ('{"norm_groups": 0}', "norm_groups|norm groups"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), STRANGE_CONFIGS.values(), ids=STRANGE_CONFIGS)
+def test_a_strange_stored_config_is_refused(tmp_path, text, message):
+    path = with_metadata(tmp_path / "strange.safetensors", canvas_config=text)
+    with pytest.raises(CheckpointError, match=message):
+        load_everything(path)
+
+
+@pytest.mark.parametrize("name", ["model", "ckpt"])
+@pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.999])
+def test_a_truncated_file_is_refused(models, tmp_path, name, share):
+    whole = getattr(models, name)
+    cut = tmp_path / whole.name
+    cut.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
+    with pytest.raises(CheckpointError, match=f"{whole.stem}.* is damaged"):
+        load_everything(cut)
+
+
+class Code:
+    """Writes a file when unpickled by a careless reader."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return open, (str(self.marker), "w")
+
+
+PICKLES = {
+    "plain": lambda content, path: path.write_bytes(pickle.dumps(content)),
+    "zip": lambda content, path: torch.save(content, path),
+    "legacy": lambda content, path: torch.save(content, path, _use_new_zipfile_serialization=False),
+}
+
+
+@pytest.mark.parametrize("suffix", ["ckpt", "pth", "pt"])
+@pytest.mark.parametrize("save", PICKLES.values(), ids=PICKLES)
+def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, save, suffix):
+    marker, path = tmp_path / "marker", tmp_path / f"evil.{suffix}"
+    save({"state_dict": tiny.sam().state_dict(), "extra": Code(marker)}, path)
+    for load in (open_tensors, open_checkpoint, load_sam):
+        with pytest.raises(CheckpointError, match="evil.* contains code"):
+            load(path)
+    assert not marker.exists()
+
+
+def test_the_marker_would_appear_if_the_code_ran(tmp_path):
+    pickle.loads(pickle.dumps(Code(tmp_path / "marker"))).close()
+    assert (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize("content", [b"a text file that was renamed\n" * 20, b"<!DOCTYPE html><html>" * 20])
+@pytest.mark.parametrize("suffix", ["ckpt", "safetensors"])
+def test_a_file_of_another_kind_is_called_damaged(tmp_path, content, suffix):
+    path = tmp_path / f"page.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged") as caught:
+        open_checkpoint(path)
+    assert "code" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["ckpt", "safetensors"])
+def test_no_bytes_get_past_the_reader(tmp_path, suffix):
+    path = tmp_path / f"bytes.{suffix}"
+    for content in [b"", *(bytes([byte]) * count for byte in range(256) for count in (1, 9))]:
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=path.name):
+            open_tensors(path)
+
+
+def changed_somewhere(content, seed):
+    """The content with one to three bytes set to something else."""
+    draw, changed = random.Random(seed), bytearray(content)
+    for _ in range(draw.randint(1, 3)):
+        changed[draw.randrange(len(changed))] = draw.randrange(256)
+    return bytes(changed)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("save", ["zip", "legacy"])
+def test_changed_bytes_are_read_or_refused(tmp_path, save):
+    path, buffer, refused = tmp_path / "changed.ckpt", io.BytesIO(), 0
+    torch.save({"weight": torch.arange(6.0)}, buffer, _use_new_zipfile_serialization=save == "zip")
+    for seed in range(400):
+        path.write_bytes(changed_somewhere(buffer.getvalue(), seed))
+        try:
+            open_tensors(path)
+        except CheckpointError:
+            refused += 1
+    assert refused > 100
+
+
+def small_vae():
+    """An AutoencoderKL with the default 32 norm groups, which a single file cannot name."""
+    blocks = ("DownEncoderBlock2D",) * 4, ("UpDecoderBlock2D",) * 4
+    return AutoencoderKL(3, 3, *blocks, block_out_channels=(32,) * 4, scaling_factor=0.18215)
+
+
+@pytest.mark.parametrize("prefix", ["", "first_stage_model."])
+@pytest.mark.parametrize("make", [small_vae, AutoencoderTiny], ids=["kl", "tiny"])
+@torch.inference_mode()
+def test_a_vae_file_is_recognised(tmp_path, make, prefix):
+    vae, path = tiny.seeded(make), tmp_path / "vae.safetensors"
+    save_file({prefix + key: value.contiguous() for key, value in vae.state_dict().items()}, path)
+    frames, noise = torch.rand(5, 40, 24, 3), torch.randn(5, 4, 5, 3)
+    latents, again = encode(vae, frames, noise), encode(load_autoencoder(path), frames, noise)
+    assert latents.shape == noise.shape and (latents - again).abs().max() < 1e-4
+    pictures = decode(load_autoencoder(path), latents)
+    assert pictures.shape == frames.shape and (pictures - decode(vae, latents)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["sam", "model", "missing", "latents of 16"])
+def test_other_files_are_not_vaes(tmp_path, models, kind):
+    path = getattr(models, kind, tmp_path / "vae.safetensors")
+    if kind == "latents of 16":
+        save_file(AutoencoderTiny(latent_channels=16).state_dict(), path)
+    with pytest.raises(CheckpointError, match="not a VAE|not a usable VAE|there is no file"):
+        load_autoencoder(path)
+
+
+def test_other_checkpoints_are_not_canvas_checkpoints(models, tmp_path):
+    other = tmp_path / "other.safetensors"
+    save_file({"conv_in.weight": torch.zeros(4, 4, 3, 3), "conv_out.weight": torch.zeros(4, 4, 3, 3)}, other)
+    for path in (other, models.sam):
+        with pytest.raises(CheckpointError, match=f"{path.stem}.* is not a canvas checkpoint: .* none is '") as caught:
+            open_checkpoint(path)
+        assert "add_cond_embedding" in str(caught.value) or "conv_in.weight" in str(caught.value)
+
+
+NAMELESS = [{}, {"state_dict": {}}, {"state_dict": 3}, {"state_dict": torch.ones(2)}, {"epoch": 3}, {0: torch.ones(2)}]
+
+
+@pytest.mark.parametrize("content", [*NAMELESS, [torch.ones(2)], torch.ones(2), "text", None], ids=str)
+def test_a_file_without_named_tensors_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "empty.ckpt")
+    with pytest.raises(CheckpointError, match=r"empty\.ckpt holds no tensors"):
+        open_tensors(tmp_path / "empty.ckpt")
+
+
+@pytest.mark.parametrize("name", ["missing.safetensors", "missing.ckpt", "."])
+def test_a_missing_file_is_named(tmp_path, name):
+    with pytest.raises(CheckpointError, match="there is no file at"):
+        open_checkpoint(tmp_path / name)
+
+
+MISSING = [
+    "conv_in.weight",
+    "conv_norm_out.bias",
+    "down_blocks.0.resnets.0.conv1.weight",
+    "down_blocks.1.resnets.0.conv1.weight",
+    "down_blocks.0.attentions.0.proj_in.weight",
+    "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight",
+    "mid_block.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.pos_encoder.pe",
+    "up_blocks.1.motion_modules.1.temporal_transformer.norm.weight",
+    "temporal_proj.patch_embed.weight",
+    "temporal_proj.attn_temp.to_q.weight",
+    "image_proj_model.layers.0.0.to_q.weight",
+    "image_proj_model.layers.1.0.to_q.weight",
+    "image_proj_model.proj_out.weight",
+    "image_proj_model.norm_out.bias",
+]
+
+
+@pytest.mark.parametrize("key", MISSING)
+def test_a_missing_tensor_is_reported(tmp_path, key):
+    layout = replace(tiny.LAYOUT, depth=2)
+    path = rewritten(tmp_path / "incomplete.safetensors", lambda tensors: tensors.pop(key), layout=layout)
+    with pytest.raises(CheckpointError, match="incomplete.safetensors"):
+        load_everything(path)
+
+
+@pytest.mark.parametrize(
+    "key", ["conv_norm_out.bias", "image_proj_model.norm_out.bias", "add_cond_embedding.linear_1.weight"]
+)
+def test_a_missing_tensor_is_named(tmp_path, key):
+    path = rewritten(tmp_path / "incomplete.safetensors", lambda tensors: tensors.pop(key))
+    with pytest.raises(CheckpointError, match=f"'{key}'"):
+        load_everything(path)
+
+
+RESHAPED = {
+    "conv_out.bias": lambda x: x[:3],
+    "conv_in.weight": lambda x: x[:, :8],
+    "down_blocks.1.resnets.0.conv1.weight": lambda x: x[:32],
+    "add_cond_embedding.linear_1.weight": lambda x: x[:, :-1],
+    "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight": lambda x: x[:, :16],
+    "up_blocks.0.resnets.0.conv2.weight": lambda x: x[..., 0],
+    "temporal_proj.patch_embed.weight": lambda x: x.flatten(),
+    "image_proj_model.latents": lambda x: x[0],
+    "image_proj_model.proj_out.weight": lambda x: x[:16],
+}
+
+
+@pytest.mark.parametrize("key", RESHAPED)
+def test_a_tensor_of_another_shape_is_reported(tmp_path, key):
+    def change(tensors):
+        tensors[key] = RESHAPED[key](tensors[key]).contiguous()
+
+    with pytest.raises(CheckpointError, match=r"reshaped\.safetensors|widths"):
+        load_everything(rewritten(tmp_path / "reshaped.safetensors", change))
+
+
+def test_spare_tensors_are_ignored(tmp_path, models):
+    path = rewritten(tmp_path / "spare.safetensors", lambda tensors: tensors.update(spare=torch.zeros(3)))
+    assert (outputs(path)[0] - outputs(models.model)[0]).abs().max() < 1e-5

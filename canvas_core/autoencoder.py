@@ -16,6 +16,8 @@ from .errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
+OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
 SCALE = 0.18215
 """Latent scale of the Stable Diffusion autoencoder."""
 
@@ -29,7 +31,8 @@ def load_autoencoder(path: str | Path) -> Any:
     try:
         if path.is_dir():
             return (
-                AutoencoderKL.from_pretrained(path, local_files_only=True, torch_dtype=torch.float32)
+                AutoencoderKL.from_pretrained(path, local_files_only=True, low_cpu_mem_usage=False)
+                .float()
                 .eval()
                 .requires_grad_(False)
             )
@@ -38,14 +41,22 @@ def load_autoencoder(path: str | Path) -> Any:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(
-            f"{path.name} is not a usable VAE ({str(error).splitlines()[0]}); use the VAE of Stable Diffusion"
+            f"{path.name} is not a usable VAE ({str(error).splitlines()[-1].strip()}); use the VAE of Stable Diffusion"
         ) from None
     return vae.eval().requires_grad_(False)
 
 
+def _modern_key(key: str) -> str:
+    """Attention keys of older diffusers, which Stable Diffusion 2.1 was published with, under today's names."""
+    for old, new in OLD_ATTENTION.items():
+        key = key.replace(f".attentions.0.{old}.", f".attentions.0.{new}.")
+    return key
+
+
 def _from_file(file: TensorFile) -> Any:
     tensors = {
-        key.removeprefix("first_stage_model."): value.float() for key, value in file.load(lambda key: True).items()
+        _modern_key(key.removeprefix("first_stage_model.")): value.float()
+        for key, value in file.load(lambda key: True).items()
     }
     if "decoder.layers.0.weight" in tensors:
         vae: Any = AutoencoderTiny()
@@ -83,6 +94,7 @@ def _empty_kl(tensors: dict[str, torch.Tensor], widths: list[int], layers: int) 
         down_block_types=("DownEncoderBlock2D",) * count,
         up_block_types=("UpDecoderBlock2D",) * count,
         scaling_factor=SCALE,
+        sample_size=512,  # side of a tile, where tiles are needed
     )
 
 

@@ -7,6 +7,9 @@ import torch
 from .canvas import Box, Canvas, Size, official_known_box
 from .errors import GeometryError
 
+PASTES = ("feather", "official")
+"""How the source is put back: exactly inside a feather, or as published."""
+
 
 def inward_alpha(canvas: Canvas, feather: int) -> torch.Tensor:
     """Weight [h, w] of the source: 1 inside, falling over `feather` pixels towards sides that have generated neighbours.

@@ -19,19 +19,14 @@ from .canvas import (
     require_cells,
     trim_frames,
 )
-from .compositing import inward_alpha, paste_official, paste_source, require_centred
+from .compositing import PASTES, inward_alpha, paste_official, paste_source, require_centred
 from .errors import SamplingError
 from .guidance import Guidance, guide_by_text
-from .models.layout_encoder import LayoutEncoder
+from .models.layout_encoder import LayoutEncoder, layout_tokens
 from .models.sam import encode_frames, to_levels, to_levels_official
-from .rounds import Round, plan_rounds
+from .rounds import START_FROM, Round, plan_rounds
 from .sampling import ClipConditions, TiledPredictor, denoise, make_scheduler
 from .windows import WindowSettings
-
-START_FROM = ("source", "previous")
-"""source: every round starts from the result so far with the true source pixels on it. previous: from the raw decode, as published."""
-
-PASTES = ("feather", "official")
 
 
 @dataclass(frozen=True)
@@ -100,19 +95,6 @@ def seeded_draw(seed: int) -> Draw:
     return lambda index, shape: Draws(torch.randn(shape, generator=generator), torch.randn(shape, generator=generator))
 
 
-def layout_tokens(
-    encoder: LayoutEncoder, features: torch.Tensor, spans: list[range], device: Any, dtype: torch.dtype
-) -> dict[tuple[str, range], torch.Tensor]:
-    """Real and null tokens [1, N, D] of every time window of SAM features [F, L, C]."""
-    tokens = {}
-    with torch.inference_mode():
-        for span in spans:
-            real = features[span.start : span.stop][None].to(device, dtype)
-            tokens["real", span] = encoder(real).float().cpu()
-            tokens["null", span] = encoder(torch.zeros_like(real)).float().cpu()
-    return tokens
-
-
 def run_round(
     networks: Networks,
     settings: Settings,
@@ -166,14 +148,15 @@ def outpaint(
     """
     _check_before_sampling(networks, settings, len(frames), canvas)
     start = frames
-    result = frames
-    for index, step in enumerate(plan_rounds(canvas, settings.windows)):
+    rounds = plan_rounds(canvas, settings.windows)
+    for index, step in enumerate(rounds):
         shape = (len(frames), 4, step.canvas.size.h // CELL, step.canvas.size.w // CELL)
         report = (lambda i, _, r=index: on_step(r, i)) if on_step else None
         decoded = run_round(networks, settings, start, step.canvas, text, draw(index, shape), report).frames
-        result = _paste(settings, decoded, frames, start, step)
+        if index == len(rounds) - 1:
+            return trim_frames(_paste(settings, decoded, frames, start, step), canvas)
         start = decoded if settings.start_from == "previous" else _with_source(settings, decoded, frames, step)
-    return trim_frames(result, canvas)
+    raise AssertionError("a plan has at least one round")
 
 
 def _with_source(settings: Settings, decoded: torch.Tensor, frames: torch.Tensor, step: Round) -> torch.Tensor:

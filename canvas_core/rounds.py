@@ -5,6 +5,9 @@ from typing import NamedTuple
 from .canvas import CELL, Box, Canvas, Size
 from .windows import WindowSettings
 
+START_FROM = ("source", "previous")
+"""source: every round starts from the result so far with the true source pixels on it. previous: from the raw decode, as published."""
+
 
 class Round(NamedTuple):
     """One growth of the canvas.

@@ -48,7 +48,8 @@ def read_clip(path: str | Path, limit: int | None = None) -> Clip:
             for frame in container.decode(stream):
                 if len(frames) == limit:
                     break
-                frames.append(torch.from_numpy(frame.to_ndarray(format="rgb24")))
+                upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                frames.append(torch.from_numpy(upright.copy()))
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{path.name} cannot be read as a video ({error}); convert it to .mp4 first") from None
     if not frames:

@@ -5,8 +5,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..canvas_core.canvas import Canvas, place_source, trim_frames
-from ..canvas_core.compositing import check_frames, paste_official, paste_source, require_centred
-from ..canvas_core.pipeline import PASTES
+from ..canvas_core.compositing import PASTES, check_frames, paste_official, paste_source, require_centred
 from . import sockets
 
 

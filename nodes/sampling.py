@@ -6,7 +6,7 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ..canvas_core.canvas import Canvas
-from ..canvas_core.pipeline import START_FROM
+from ..canvas_core.rounds import START_FROM
 from ..canvas_core.windows import WindowSettings
 from . import sockets
 from .adapters.rounds import RoundInputs, build_rounds

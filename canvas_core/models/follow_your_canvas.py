@@ -17,7 +17,8 @@ from .layers import Attend, Attention, FeedForward, TimestepEmbedding, attend, b
 from .motion import MotionModule
 
 Control = dict[str, list[torch.Tensor | None]]
-"""Residuals of a ControlNet: `middle` for the middle block, `output` for the skips, the last one used first."""
+"""Residuals of a ControlNet or adapter: `input` after each layer on the way down, `middle`, and `output` for the skips; the last of
+each list is used first."""
 
 
 @dataclass(frozen=True)
@@ -231,14 +232,14 @@ class FollowYourCanvasUNet(nn.Module):
         """
         c = self._conditions(x, timestep, text, layout, fps, region, attend)
         control = {key: list(parts) for key, parts in (control or {}).items()}
-        h = self.conv_in(x)
+        h = _add_control(self.conv_in(x), control, "input")
         skips = [h]
         for down in self.down_blocks:
             for index in range(len(down.resnets)):
-                h = down.layer(index, h, c)
+                h = _add_control(down.layer(index, h, c), control, "input")
                 skips.append(h)
             for resample in down.downsamplers:
-                h = resample(h)
+                h = _add_control(resample(h), control, "input")
                 skips.append(h)
         h = _add_control(self.mid_block(h, c), control, "middle")
         for up in self.up_blocks:
@@ -284,4 +285,4 @@ def _check_width(name: str, tokens: torch.Tensor, width: int, fix: str) -> None:
 
 def _add_control(h: torch.Tensor, control: Control, key: str) -> torch.Tensor:
     residual = control[key].pop() if control.get(key) else None
-    return h if residual is None else h + residual
+    return h if residual is None else h + residual.to(h)

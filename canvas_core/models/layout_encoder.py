@@ -156,3 +156,16 @@ class LayoutEncoder(nn.Module):
             features = torch.cat([features, features[:, -1:].expand(-1, missing, -1, -1)], dim=1)
         x = self.temporal_proj(features, attend)
         return self.image_proj_model(x.flatten(1, 2), attend)
+
+
+def layout_tokens(
+    encoder: LayoutEncoder, features: torch.Tensor, spans: list[range], device: Any, dtype: torch.dtype
+) -> dict[tuple[str, range], torch.Tensor]:
+    """Real and null tokens [1, N, D] of every time window of SAM features [F, L, C]."""
+    tokens = {}
+    with torch.inference_mode():
+        for span in spans:
+            real = features[span.start : span.stop][None].to(device, dtype)
+            tokens["real", span] = encoder(real).float().cpu()
+            tokens["null", span] = encoder(torch.zeros_like(real)).float().cpu()
+    return tokens

@@ -9,8 +9,8 @@ import comfy.utils
 import torch
 
 from ...canvas_core.checkpoints import load_layout_encoder, load_sam, open_checkpoint
+from ...canvas_core.models.layout_encoder import layout_tokens
 from ...canvas_core.models.sam import encode_frames, to_levels
-from ...canvas_core.pipeline import layout_tokens
 from .conds import Tokens
 
 
@@ -35,7 +35,8 @@ class LayoutReader:
 
         features = encode_frames(self.sam.model, to_levels(frames[..., :3].cpu()), report)
         comfy.model_management.load_models_gpu([self.encoder], force_full_load=True)
-        tokens = layout_tokens(self.encoder.model, features, spans, self.encoder.load_device, torch.float32)
+        encoder = self.encoder.model
+        tokens = layout_tokens(encoder, features, spans, encoder.image_proj_model.latents.device, torch.float32)
         return tuple({span: tokens[kind, span] for span in spans} for kind in ("real", "null"))
 
 

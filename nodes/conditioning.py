@@ -5,7 +5,7 @@ from typing import Any
 from comfy_api.latest import io
 from node_helpers import conditioning_set_values
 
-from ..canvas_core.canvas import Canvas, Size
+from ..canvas_core.canvas import Canvas, Size, require_cells
 from ..canvas_core.errors import ConditioningError
 from ..canvas_core.relative_region import CONVENTIONS
 from ..canvas_core.windows import WindowSettings
@@ -69,6 +69,7 @@ class CanvasEncodeLayout(io.ComfyNode):
         fps: int = 8,
         rre: str = FROM_FILE,
     ) -> io.NodeOutput:
+        require_cells(canvas)
         size = Size(*images.shape[1:3])
         if size != canvas.source.size:
             raise ConditioningError(

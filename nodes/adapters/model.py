@@ -64,7 +64,7 @@ class CanvasDiffusionModel(FollowYourCanvasUNet):
         # Time windows change the number of frames, so it is counted here and not taken from any conditioning.
         frames = x.shape[0] // len(transformer_options.get("cond_or_uncond", [0]))
         per_clip = [rows[::frames] for rows in (timesteps, context, layout, fps, relative_region)]
-        attend = partial(optimized_attention, transformer_options=transformer_options)
+        attend = partial(optimized_attention, attn_precision=torch.float32, transformer_options=transformer_options)
         return super().forward(x, *per_clip, attend=attend, control=control)
 
 
@@ -86,6 +86,10 @@ class CanvasModel(BaseModel):
                 raise ConditioningError(
                     f"the {name} has {latent.shape[1]} channels, but the canvas model takes {self.latent_format.latent_channels}; use a Stable Diffusion 1 or 2 VAE"
                 )
+        if mask is not None and not mask.any():
+            raise ConditioningError(
+                "the mask is empty, so there is nothing to generate; connect the mask of Canvas Expand (1 = generate)"
+            )
         if mask is not None and tuple(mask.shape[-2:]) == tuple(CELL * side for side in noise.shape[-2:]):
             # Published choice: the first pixel of a cell speaks for it. Core would interpolate.
             kwargs["concat_mask"] = mask[..., ::CELL, ::CELL]
@@ -97,6 +101,9 @@ class CanvasModel(BaseModel):
             raise ConditioningError(
                 "the canvas model was given no layout; put Canvas Encode Layout between the prompt and the sampler, for positive and negative"
             )
+        prompts = kwargs["cross_attn"].shape[0]
+        if prompts > 1:
+            raise ConditioningError(f"the prompt is a batch of {prompts}, but a clip has one; connect a single prompt")
         out = super().extra_conds(**kwargs)
         h, w = kwargs["noise"].shape[-2:]
         device = kwargs["device"]

@@ -10,6 +10,7 @@ from typing import Any
 from comfy_execution.graph_utils import GraphBuilder
 
 from ...canvas_core.canvas import Canvas, require_cells
+from ...canvas_core.compositing import inward_alpha
 from ...canvas_core.rounds import Round, plan_rounds
 from ...canvas_core.windows import WindowSettings
 
@@ -37,6 +38,7 @@ class RoundInputs:
 def build_rounds(inputs: RoundInputs, canvas: Canvas, settings: WindowSettings) -> tuple[Link, dict[str, Any]]:
     """(output of the last node, expanded graph). Raises GeometryError when the canvas is not made of whole cells."""
     require_cells(canvas)
+    inward_alpha(canvas, inputs.feather)  # refuses a feather that does not fit before anything is sampled
     graph = GraphBuilder()
     windows = graph.node("CanvasWindows", **_window_widgets(settings)).out(0)
     start = result = inputs.images

@@ -26,12 +26,15 @@ def sample_tiled(
     denoise: float,
 ) -> dict[str, Any]:
     """A LATENT sampled with windows in space and time. Raises SamplingError when the start latent is not finite."""
-    samples = latent["samples"]
-    if not samples.is_nested and not torch.isfinite(samples).all():
-        raise SamplingError(
-            "the start latent holds values that are not finite (NaN or infinity); check the VAE it came from, or its precision"
-        )
+    _check_finite(latent["samples"], "the start latent", "check the VAE it came from, or its precision")
     patched = apply_time_windows(apply_windows(model, windows, windows_at_once(model)), windows)
-    return core_nodes.common_ksampler(
+    result = core_nodes.common_ksampler(
         patched, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent, denoise=denoise
     )[0]
+    _check_finite(result["samples"], "the sampled latent", "check the checkpoint, or load it in a wider precision")
+    return result
+
+
+def _check_finite(samples: torch.Tensor, what: str, fix: str) -> None:
+    if not samples.is_nested and not torch.isfinite(samples).all():
+        raise SamplingError(f"{what} holds values that are not finite (NaN or infinity); {fix}")

@@ -8,15 +8,20 @@ import copy
 import math
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid5
 
 import comfy.utils
 import torch
+from comfy.conds import CONDList, CONDNoiseShape
 from comfy.patcher_extension import WrappersMP
 
 from ...canvas_core.canvas import Box, Size
 from ...canvas_core.windows import WindowPlan, WindowSettings
 
 KEY = "canvas_windows"
+
+FUZZ = 8
+"""Cells over which core fades the border of an area."""
 
 
 class BatchLimit:
@@ -39,6 +44,7 @@ class SpatialWindows:
         self.settings, self.windows_at_once, self.cell = settings, windows_at_once, cell
         self._masks: dict[Any, dict[Box, torch.Tensor]] = {}
         self._controls: dict[tuple[int, Box], Any] = {}
+        self._hints: dict[int, list[torch.Tensor | None]] = {}
 
     def calc_cond_batch(
         self, executor: Any, model: Any, conds: list[Any], x: torch.Tensor, timestep: torch.Tensor, model_options: dict
@@ -51,10 +57,7 @@ class SpatialWindows:
             groups = sum(group is not None for group in conds)
             model = BatchLimit(model, self.windows_at_once * groups * x.shape[0])
         masks = self._window_masks(plan, x)
-        split = [
-            None if group is None else [part for cond in group for part in self._split(cond, masks, plan.size)]
-            for group in conds
-        ]
+        split = [group and self._split_group(group, masks, x, timestep) for group in conds]
         return executor(model, split, x, timestep, model_options)
 
     def prepare_sampling(
@@ -73,6 +76,7 @@ class SpatialWindows:
         finally:
             self._masks.clear()
             self._controls.clear()
+            self._hints.clear()
 
     def _plan(self, x: torch.Tensor) -> WindowPlan:
         size = Size(*x.shape[-2:])
@@ -81,26 +85,35 @@ class SpatialWindows:
         return self.settings.plan(size, self.cell)
 
     def _window_masks(self, plan: WindowPlan, x: torch.Tensor) -> dict[Box, torch.Tensor]:
-        """Weights of each window on the whole canvas, [1, (T,) H, W] float32."""
+        """Weights of each window on the whole canvas, [1, (T,) H, W] float32; together they are 1 everywhere."""
         key = (tuple(x.shape[2:]), x.device)
         if key not in self._masks:
-            self._masks[key] = {box: self._window_mask(box, x) for box in plan.windows}
+            masks = {box: torch.zeros(x.shape[-2:], device=x.device) for box in plan.windows}
+            for box, mask in masks.items():
+                box.crop(mask).copy_(self.settings.weigh(box.size))
+            total = torch.stack(list(masks.values())).sum(0)
+            self._masks[key] = {box: (mask / total).expand(1, *x.shape[2:]) for box, mask in masks.items()}
         return self._masks[key]
 
-    def _window_mask(self, box: Box, x: torch.Tensor) -> torch.Tensor:
-        mask = torch.zeros(x.shape[-2:], device=x.device)
-        box.crop(mask).copy_(self.settings.weigh(box.size))
-        return mask.expand(1, *x.shape[2:])
+    def _split_group(
+        self, group: list[dict], masks: dict[Box, torch.Tensor], x: torch.Tensor, timestep: torch.Tensor
+    ) -> list[dict]:
+        canvas = Size(*x.shape[-2:])
+        whole = _without_defaults(group, x, timestep)
+        return [part for cond in whole for part in self._split(cond, masks, canvas)]
 
     def _split(self, cond: dict, masks: dict[Box, torch.Tensor], canvas: Size) -> Iterator[dict]:
-        if "default" in cond:  # core gives it what all others leave over
-            yield cond
-            return
-        for box, mask in masks.items():
-            seen = box.intersect(_user_area(cond, canvas))
+        area = _user_area(cond, canvas)
+        for box, weights in masks.items():
+            seen = box.intersect(area)
             if seen is None:
                 continue
-            part = cond | {"area": (seen.h, seen.w, seen.y, seen.x), "mask": _masked(cond, mask)}
+            part = cond | {
+                "area": (seen.h, seen.w, seen.y, seen.x),
+                "mask": weights * _user_mask(cond, weights, canvas),
+                "model_conds": {key: _crop_cond(value, seen, canvas) for key, value in cond["model_conds"].items()},
+                "uuid": uuid5(cond["uuid"], str(seen)),  # caches of other packs tell conditions apart by it
+            }
             if cond.get("control") is not None:
                 part["control"] = self._control(cond["control"], seen, canvas)
             yield part
@@ -117,18 +130,23 @@ class SpatialWindows:
         part = copy.copy(control)
         part.cond_hint = None
         ratio = control.compression_ratio
-        if control.cond_hint_original is not None:
-            part.cond_hint_original = _crop_hint(
-                control.cond_hint_original, box, canvas, ratio, control.upscale_algorithm
-            )
-        part.extra_concat_orig = [
-            _crop_hint(extra, box, canvas, ratio, control.upscale_algorithm) for extra in control.extra_concat_orig
-        ]
+        if control.vae is not None:  # core encodes the hint after scaling it by both
+            ratio *= control.vae.spacial_compression_encode()
+        hints = self._whole_hints(control, Size(canvas.h * ratio, canvas.w * ratio))
+        original, *extra = [None if hint is None else _crop_hint(hint, box.scaled(ratio)) for hint in hints]
+        part.cond_hint_original, part.extra_concat_orig = original, extra
         if control.previous_controlnet is not None:
             part.previous_controlnet = self._control(control.previous_controlnet, box, canvas)
         clones = getattr(control, "multigpu_clones", {})
         part.multigpu_clones = {device: self._control(clone, box, canvas) for device, clone in clones.items()}
         return part
+
+    def _whole_hints(self, control: Any, size: Size) -> list[torch.Tensor | None]:
+        """The hint and what is concatenated to it, scaled to the canvas once for all windows."""
+        if id(control) not in self._hints:
+            hints = [control.cond_hint_original, *control.extra_concat_orig]
+            self._hints[id(control)] = [_scale_hint(hint, size, control.upscale_algorithm) for hint in hints]
+        return self._hints[id(control)]
 
 
 def _user_area(cond: dict, canvas: Size) -> Box:
@@ -140,21 +158,83 @@ def _user_area(cond: dict, canvas: Size) -> Box:
     return Box(area[-2], area[-1], min(area[n - 2], canvas.h - area[-2]), min(area[n - 1], canvas.w - area[-1]))
 
 
-def _masked(cond: dict, weights: torch.Tensor) -> torch.Tensor:
-    """The window's weights times the mask a user gave the condition."""
+def _user_mask(cond: dict, like: torch.Tensor, canvas: Size) -> torch.Tensor:
+    """The mask of a condition, [1 or F, (T,) H, W]: the user's own, core's soft border of an area, or 1."""
     mask = cond.get("mask")
     if mask is None:
-        return weights
-    while mask.ndim < weights.ndim:
+        return _area_ramp(_user_area(cond, canvas), canvas).to(like) if "area" in cond else like.new_ones(())
+    while mask.ndim < like.ndim:
         mask = mask.unsqueeze(1)
-    return weights * mask.to(weights.device)
+    return mask.to(like.device)
 
 
-def _crop_hint(hint: torch.Tensor, box: Box, canvas: Size, ratio: int, method: str) -> torch.Tensor:
-    if hint.shape[-2:] == (1, 1):  # core's stand-in for "everywhere"
+def _area_ramp(area: Box, canvas: Size) -> torch.Tensor:
+    """[H, W]: 1 inside the area, falling over 8 cells to sides that are not the canvas border, as core has it."""
+
+    def ramp(start: int, length: int, total: int) -> torch.Tensor:
+        reach = max(min(FUZZ, length // 4), 1)
+        rising = ((torch.arange(length) + 1) / reach).clamp(max=1)
+        line = torch.zeros(total)
+        line[start : start + length] = (rising if start else 1) * (rising.flip(0) if start + length < total else 1)
+        return line
+
+    return torch.outer(ramp(area.y, area.h, canvas.h), ramp(area.x, area.w, canvas.w))
+
+
+def _is_active(cond: dict, timestep: torch.Tensor) -> bool:
+    now = timestep[0]
+    return not (now > cond.get("timestep_start", math.inf) or now < cond.get("timestep_end", -math.inf))
+
+
+def _without_defaults(conds: list[dict], x: torch.Tensor, timestep: torch.Tensor) -> list[dict]:
+    """Default conditions as masked ones that cover what all others leave over, so that they can be split too."""
+    defaults = [cond for cond in conds if "default" in cond]
+    if not defaults:
+        return conds
+    canvas, like = Size(*x.shape[-2:]), x.new_ones((1, *x.shape[2:]))
+    left = like.clone()
+    others = [cond for cond in conds if "default" not in cond]
+    for cond in others:
+        if _is_active(cond, timestep):
+            mask = like * _user_mask(cond, like, canvas) * cond.get("mask_strength", 1.0) * cond.get("strength", 1.0)
+            outside = torch.ones(tuple(canvas), device=x.device, dtype=torch.bool)
+            _user_area(cond, canvas).crop(outside).zero_()
+            left = left - mask.masked_fill(outside, 0)
+    left = left.clamp(min=0)
+    if not left.any():
+        return others
+    kept = [
+        {key: value for key, value in cond.items() if key != "default"} | {"mask": left, "strength": 1.0}
+        for cond in defaults
+    ]
+    return others + kept
+
+
+def _crop_cond(value: Any, box: Box, canvas: Size) -> Any:
+    """A condition as one window sees it. Core crops CONDNoiseShape; other values of the latent's size, such as the
+    control video of Wan VACE, are cropped here."""
+    if isinstance(value, CONDNoiseShape):
+        return value
+    content = getattr(value, "cond", None)
+    if _is_canvas(content, canvas):
+        return value._copy_with(box.crop(content))
+    if isinstance(value, CONDList) and any(_is_canvas(item, canvas) for item in content):
+        return value._copy_with([box.crop(item) if _is_canvas(item, canvas) else item for item in content])
+    return value
+
+
+def _is_canvas(content: Any, canvas: Size) -> bool:
+    return isinstance(content, torch.Tensor) and content.ndim >= 4 and tuple(content.shape[-2:]) == tuple(canvas)
+
+
+def _scale_hint(hint: torch.Tensor | None, size: Size, method: str) -> torch.Tensor | None:
+    if hint is None or hint.shape[-2:] == (1, 1):  # core's stand-in for "everywhere"
         return hint
-    whole = comfy.utils.common_upscale(hint, canvas.w * ratio, canvas.h * ratio, method, "center")
-    return box.scaled(ratio).crop(whole)
+    return comfy.utils.common_upscale(hint, size.w, size.h, method, "center")
+
+
+def _crop_hint(hint: torch.Tensor, box: Box) -> torch.Tensor:
+    return hint if hint.shape[-2:] == (1, 1) else box.crop(hint).clone()
 
 
 def windows_at_once(model: Any) -> int:

@@ -202,6 +202,30 @@ def test_a_controlnet_sees_its_part_of_the_hint(model):
     assert second.cond_hint_original.shape[-1] == W * 8
 
 
+class EncodingVae:
+    """What core asks of a VAE that encodes hints: each pixel of the latent is one of the hint's corners."""
+
+    def spacial_compression_encode(self):
+        return 8
+
+    def encode(self, pixels):
+        return pixels.movedim(-1, 1)[:, :, ::8, ::8]
+
+
+def test_a_controlnet_with_a_vae_gets_its_hint_at_full_size(model):
+    control = gradient_control()
+    control.compression_ratio, control.vae = 1, EncodingVae()
+    positive, negative = conds(WHOLE_CLIP)
+    for cond in (positive, negative):
+        cond[0][1]["control"] = control
+    models.sample(
+        windows_adapter.apply_windows(model, WHOLE_CLIP), random(FRAMES, 4, H, W), positive, negative, steps=1
+    )
+    hints = control.control_model.hints
+    assert hints
+    assert all((hint.diff(dim=-1) == 8).all() for hint in hints)
+
+
 def test_lora_changes_the_output(model):
     key = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
     lora = {f"{key}.lora_up.weight": random(64, 2), f"{key}.lora_down.weight": random(2, 64)}
@@ -272,6 +296,22 @@ def test_bad_conditioning_says_what_to_do(model, change, message):
     for _ in range(2):
         with pytest.raises(errors.ConditioningError, match=message):
             models.sample(model, random(FRAMES, 4, H, W), positive, negative, steps=1)
+
+
+def test_a_batch_of_prompts_is_refused(model):
+    positive, negative = conds(WHOLE_CLIP)
+    positive[0][0] = positive[0][0].repeat(FRAMES, 1, 1)
+    with pytest.raises(errors.ConditioningError, match=f"batch of {FRAMES}"):
+        models.sample(model, random(FRAMES, 4, H, W), positive, negative, steps=1)
+
+
+def test_a_result_that_is_not_finite_is_refused(tmp_path):
+    broken = models.canvas_model(tmp_path)
+    broken.model.diffusion_model.conv_out.bias.data[0] = torch.nan
+    sampling = comfy_pack.part("nodes.sampling")
+    latent = {"samples": torch.zeros(FRAMES, 4, H, W)}
+    with pytest.raises(errors.SamplingError, match="sampled latent holds values that are not finite"):
+        sampling.CanvasTiledSampler.execute(broken, *conds(SETTINGS), latent, SETTINGS, 7, 1, 4.0, "euler", "normal")
 
 
 def test_an_unplanned_time_window_raises(model):

@@ -20,13 +20,13 @@ WIDTH = 12
 class Net(torch.nn.Module):
     """A convolution, the mean of the text tokens and a non-linearity; the same for images and videos."""
 
-    def __init__(self, channels, dims, device=None, operations=None, **kwargs):
+    def __init__(self, channels, dims, kernel=3, device=None, operations=None, **kwargs):
         super().__init__()
         conv = torch.nn.Conv3d if dims == 3 else torch.nn.Conv2d
         self.dtype = torch.float32
-        self.first = conv(channels, 16, 3, padding=1)
+        self.first = conv(channels, 16, kernel, padding=kernel // 2)
         self.text = torch.nn.Linear(WIDTH, 16)
-        self.last = conv(16, channels, 3, padding=1)
+        self.last = conv(16, channels, kernel, padding=kernel // 2)
 
     def forward(self, x, timesteps, context=None, control=None, transformer_options=None, **kwargs):
         h = self.first(x) + timesteps.view(-1, *[1] * (x.ndim - 1)) / 1000
@@ -47,9 +47,11 @@ class VideoConfig(comfy.supported_models_base.BASE):
     latent_format = comfy.latent_formats.Wan21
 
 
-def core_model(dims=2):
-    """A MODEL on 4-D latents [F, 4, h, w] or, with dims 3, on 5-D latents [B, 16, T, h, w]."""
-    config = (VideoConfig if dims == 3 else ImageConfig)({"channels": 16 if dims == 3 else 4, "dims": dims})
+def core_model(dims=2, kernel=3):
+    """A MODEL on 4-D latents [F, 4, h, w] or, with dims 3, on 5-D latents [B, 16, T, h, w]; kernel 1 sees single cells."""
+    config = (VideoConfig if dims == 3 else ImageConfig)(
+        {"channels": 16 if dims == 3 else 4, "dims": dims, "kernel": kernel}
+    )
     config.set_inference_dtype(torch.float32, None)
     model = seeded(lambda: comfy.model_base.BaseModel(config, device=CPU, unet_model=Net), 11)
     return comfy.model_patcher.ModelPatcher(model, CPU, CPU)

@@ -99,6 +99,10 @@ def _check_unet_config(config: UNetConfig) -> None:
         raise CheckpointError(
             f"the UNet takes {config.in_channels} channels and gives {config.out_channels}, but outpainting needs 9 and 4; pick the canvas checkpoint, not the model it was made from"
         )
+    if config.prediction != "v":
+        raise CheckpointError(
+            f"the metadata 'canvas.config' says that the network predicts {config.prediction!r}, but this version samples 'v' only; update the pack"
+        )
     fits = isinstance(heads, tuple) and len(heads) == len(widths) and all(isinstance(n, int) and n > 0 for n in heads)
     if not fits or any(width % n for width, n in zip(widths, heads, strict=True)):
         raise CheckpointError(

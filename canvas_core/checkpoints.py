@@ -28,6 +28,7 @@ from .errors import CheckpointError
 from .files import write_whole
 from .models.layout_encoder import LayoutEncoder
 from .models.sam import build_sam
+from .relative_region import CONVENTIONS
 
 Tensors = dict[str, torch.Tensor]
 
@@ -135,7 +136,12 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"{file.path.name} looks like {architecture.name}, but lacks {error}; download it again"
         ) from None
-    return Checkpoint(file, architecture, config, file.metadata.get("canvas.rre", "centre_px"))
+    rre = file.metadata.get("canvas.rre", CONVENTIONS[0])
+    if rre not in CONVENTIONS:
+        raise CheckpointError(
+            f"{file.path.name} names the RRE convention {rre!r}, but it must be one of {', '.join(CONVENTIONS)}; convert it again"
+        )
+    return Checkpoint(file, architecture, config, rre)
 
 
 def check_fits(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], name: str) -> None:
@@ -220,7 +226,7 @@ def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = 
         **checkpoint.file.metadata,
         "canvas.architecture": checkpoint.architecture.name,
         "canvas.config": json.dumps(
-            {name: getattr(checkpoint.config, name) for name in ("heads", "norm_groups", "norm_eps")}
+            {name: getattr(checkpoint.config, name) for name in ("heads", "norm_groups", "norm_eps", "prediction")}
         ),
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": checkpoint.architecture.name,

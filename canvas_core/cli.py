@@ -32,10 +32,17 @@ def _add_canvas_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--size", type=_numbers(2, "x"), metavar="WxH", help="exact size of the result")
     how.add_argument("--pad", type=_numbers(4, ","), metavar="L,T,R,B", help="pixels to add on each side")
     canvas.add_argument(
-        "--anchor", choices=ANCHORS, default="center", help="where the source sits (default: %(default)s)"
+        "--anchor",
+        choices=ANCHORS,
+        default="center",
+        help="where the source sits (default: %(default)s); --pad ignores it",
     )
     canvas.add_argument(
-        "--offset", type=_numbers(2, ","), default=(0, 0), metavar="X,Y", help="pixels to move it from there"
+        "--offset",
+        type=_numbers(2, ","),
+        default=(0, 0),
+        metavar="X,Y",
+        help="pixels to move it from there; --pad ignores it",
     )
     canvas.add_argument("--frames", type=int, metavar="N", help="use only the first N frames")
     windows = parser.add_argument_group("windows")

@@ -115,7 +115,14 @@ def outpaint(args: argparse.Namespace) -> None:
             bar.update()
 
         frames = clip.frames.float() / 255
-        result = pipeline.outpaint(networks, settings, frames, canvas, text, pipeline.seeded_draw(args.seed), report)
+        try:
+            result = pipeline.outpaint(
+                networks, settings, frames, canvas, text, pipeline.seeded_draw(args.seed), report
+            )
+        except torch.OutOfMemoryError:
+            raise SamplingError(
+                f"the device {device} ran out of memory; lower --batch, then --frame-window (16 at least), then --window"
+            ) from None
     write_clip(output, (to_levels(frame) for frame in result), clip.rate, clip.path)
 
 

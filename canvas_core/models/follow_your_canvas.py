@@ -39,6 +39,8 @@ class UNetConfig:
     norm_eps: float = 1e-5
     max_frames: int = 64
     """Length of the motion modules' position code."""
+    prediction: str = "v"
+    """What the network predicts; the samplers of this package know v."""
     region_features: int = 320
     """Sinusoid features of each of the six region integers."""
 

@@ -61,7 +61,7 @@ class TimestepEmbedding(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention of x [B, L, D] over `context` [B, M, D'], or over x itself."""
+    """Multi-head self-attention of x [B, L, D]; keys and values may be made of another width."""
 
     def __init__(self, ops: Any, width: int, heads: int, context_width: int | None = None, inner: int | None = None):
         super().__init__()
@@ -72,9 +72,8 @@ class Attention(nn.Module):
         self.to_v = ops.Linear(context_width or width, inner, bias=False)
         self.to_out = nn.ModuleList([ops.Linear(inner, width)])
 
-    def forward(self, x: torch.Tensor, attend: Attend, context: torch.Tensor | None = None) -> torch.Tensor:
-        source = x if context is None else context
-        return self.to_out[0](attend(self.to_q(x), self.to_k(source), self.to_v(source), self.heads))
+    def forward(self, x: torch.Tensor, attend: Attend) -> torch.Tensor:
+        return self.to_out[0](attend(self.to_q(x), self.to_k(x), self.to_v(x), self.heads))
 
 
 class GEGLU(nn.Module):

@@ -16,7 +16,7 @@ GROUPS = 32
 class FramePosition(nn.Module):
     """The stored position code, added to [.., F, C]. Training may have resized it, so the checkpoint's values count.
 
-    Always held in float32: weights may be stored in 8 bits, positions may not.
+    Made in float32 whatever the weights are: those may be stored in 8 bits, positions may not.
     """
 
     def __init__(self, ops: Any, frames: int, width: int):
@@ -36,8 +36,8 @@ class MotionAttention(Attention):
         super().__init__(ops, width, HEADS)
         self.pos_encoder = FramePosition(ops, frames, width)
 
-    def forward(self, x: torch.Tensor, attend: Attend, context: torch.Tensor | None = None) -> torch.Tensor:
-        return super().forward(self.pos_encoder(x), attend, context)
+    def forward(self, x: torch.Tensor, attend: Attend) -> torch.Tensor:
+        return super().forward(self.pos_encoder(x), attend)
 
 
 class MotionBlock(nn.Module):

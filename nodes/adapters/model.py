@@ -32,9 +32,6 @@ WEIGHT_DTYPES = {
 class CanvasDiffusionModel(FollowYourCanvasUNet):
     """The UNet under the arguments by which core calls a diffusion model."""
 
-    def __init__(self, config: UNetConfig, operations: Any, dtype: torch.dtype | None = None, device: Any = None):
-        super().__init__(config, operations, dtype, device)
-
     def forward(
         self,
         x: torch.Tensor,

@@ -10,6 +10,7 @@ from comfy.context_windows import (
 )
 from comfy.patcher_extension import WrappersMP
 
+from ...canvas_core.errors import SamplingError
 from ...canvas_core.windows import WindowSettings, frame_weights
 
 CORE_KEY = "ContextWindows_prepare_sampling"
@@ -27,7 +28,11 @@ def apply_time_windows(model: Any, settings: WindowSettings) -> Any:
     patched = model.clone()
     latent = model.model.latent_format
     video = latent.latent_dimensions == 3
-    ratio = getattr(latent, "temporal_downscale_ratio", 1) if video else 1
+    if video and not hasattr(latent, "temporal_downscale_ratio"):
+        raise SamplingError(
+            "this version of ComfyUI does not say how its video models compress time, so time windows cannot be measured; update ComfyUI"
+        )
+    ratio = latent.temporal_downscale_ratio if video else 1
     handler = IndexListContextHandler(
         get_matching_context_schedule("standard_static"),
         ContextFuseMethod("gaussian", _gaussian),

@@ -4,7 +4,6 @@ import io
 import json
 import pickle
 import random
-import resource
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -28,6 +27,8 @@ from canvas_core.checkpoints import (
 )
 from canvas_core.errors import CheckpointError
 from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet
+
+resource = pytest.importorskip("resource")  # limits of a process, which Windows has not
 
 LEVELS = len(tiny.UNET.heads)
 TWO_HEADS = [2] * LEVELS
@@ -148,6 +149,7 @@ def test_conversion_writes_metadata(models, tmp_path):
         "heads": list(tiny.UNET.heads),
         "norm_groups": 32,
         "norm_eps": 1e-5,
+        "prediction": "v",
     }
     assert (metadata["canvas.architecture"], metadata["canvas.rre"]) == ("follow_your_canvas", "official")
     assert metadata["modelspec.title"] == "canvas"
@@ -421,3 +423,17 @@ def test_a_tensor_of_another_shape_is_reported(tmp_path, key):
 def test_spare_tensors_are_ignored(tmp_path, models):
     path = rewritten(tmp_path / "spare.safetensors", lambda tensors: tensors.update(spare=torch.zeros(3)))
     assert (outputs(path)[0] - outputs(models.model)[0]).abs().max() < 1e-5
+
+
+def test_another_prediction_is_refused(tmp_path):
+    path = tiny.write_checkpoint(
+        tmp_path / "eps.safetensors", metadata={"canvas.config": json.dumps({"prediction": "eps"})}
+    )
+    with pytest.raises(CheckpointError, match="predicts 'eps'"):
+        open_checkpoint(path)
+
+
+def test_an_unknown_rre_convention_is_refused(tmp_path):
+    path = tiny.write_checkpoint(tmp_path / "rre.safetensors", metadata={"canvas.rre": "centre"})
+    with pytest.raises(CheckpointError, match="RRE convention 'centre'"):
+        open_checkpoint(path)

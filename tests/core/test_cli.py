@@ -3,7 +3,6 @@
 import os
 import pickle
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -22,6 +21,8 @@ from safetensors.torch import load_file, save_file
 from canvas_core.checkpoints import open_checkpoint
 from canvas_core.cli import main
 from canvas_core.video import read_clip, write_clip
+
+resource = pytest.importorskip("resource")  # limits of a process, which Windows has not
 
 RATE = Fraction(24000, 1001)
 CANVAS = ["--size", "256x144", "--window", "64", "--overlap", "16"]

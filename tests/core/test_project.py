@@ -43,3 +43,8 @@ def test_help_pages_show_existing_pictures():
     for page in pages:
         for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text()):
             assert (page.parent / target).is_file(), f"{page.name} shows {target}"
+
+
+def test_no_placeholder_is_left():
+    for page in [PACK / "README.md", PACK / "CONTRIBUTING.md", *(PACK / "web" / "docs").glob("*.md")]:
+        assert not re.search(r"@[A-Z]+@|TODO|XXX", page.read_text()), page.name

@@ -1,6 +1,5 @@
 """Clips come back as they were written, with their rate and sound, or are not written at all."""
 
-import resource
 from contextlib import contextmanager
 from fractions import Fraction
 
@@ -11,6 +10,8 @@ import torch
 
 from canvas_core.errors import VideoError
 from canvas_core.video import read_clip, write_clip
+
+resource = pytest.importorskip("resource")  # limits of a process, which Windows has not
 
 RATES = [Fraction(25), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(8), Fraction(60)]
 COLOURS = {

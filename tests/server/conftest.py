@@ -1,10 +1,25 @@
 import shutil
+from fractions import Fraction
 
 import pytest
+import torch
 from comfy_home import find_comfyui
 from golden import ROOT
 
+from canvas_core.video import write_clip
+
 CLIPS = ROOT.parent / "clips"
+
+
+def put_clip(target):
+    """The real bear clip, or a drawn one of its size and length where there is none."""
+    if (CLIPS / "bear.mp4").is_file():
+        shutil.copy(CLIPS / "bear.mp4", target)
+        target.chmod(0o644)
+        return
+    across = torch.linspace(0, 200, 512).expand(512, -1)
+    frames = (torch.stack([across.roll(8 * i, 1), across.T, across], dim=-1).byte() for i in range(16))
+    write_clip(target, frames, Fraction(8))
 
 
 @pytest.fixture(scope="session")
@@ -12,8 +27,6 @@ def base(tmp_path_factory):
     """A ComfyUI working folder with small models under the names the workflows use."""
     if find_comfyui() is None:
         pytest.skip("ComfyUI was not found; set COMFYUI_PATH")
-    if not (CLIPS / "bear.mp4").is_file():
-        pytest.skip(f"there is no clip at {CLIPS}")
     import tiny
     import tiny_core
 
@@ -28,8 +41,7 @@ def base(tmp_path_factory):
     clip = tiny_core.write_clip(models / "text_encoders" / "sd21_text_encoder.safetensors")
     tiny_core.write_inpaint_checkpoint(models / "checkpoints" / "sd-v1-5-inpainting.safetensors", clip)
     (base / "input").mkdir()
-    shutil.copy(CLIPS / "bear.mp4", base / "input")
-    (base / "input" / "bear.mp4").chmod(0o644)
+    put_clip(base / "input" / "bear.mp4")
     return base
 
 

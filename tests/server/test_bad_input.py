@@ -1,13 +1,14 @@
 """Whatever is wrong with a prompt, the user reads what to do; each mistake is made twice."""
 
 import pickle
-import resource
 
 import api_workflows as workflows
 import pytest
 import tiny
 import torch
 from safetensors.torch import load_file, save_file
+
+resource = pytest.importorskip("resource")  # limits of a process, which Windows has not
 
 SINGLE = "follow_your_canvas_single_round"
 MODELS = ("CanvasLoadModel", "CanvasLoadLayoutEncoder")

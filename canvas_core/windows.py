@@ -150,12 +150,22 @@ class WindowSettings:
             )
         return Size(min(self.sides.h // cell, size.h), min(self.sides.w // cell, size.w))
 
-    def plan(self, size: Size, cell: int = CELL) -> WindowPlan:
-        """The spatial windows on a canvas of `size` cells of `cell` pixels each."""
-        starts, window = PLANNERS[self.planner], self.window_on(size, cell)
-        columns = starts(size.w, window.w, min(self.overlap // cell, window.w - 1))
-        rows = starts(size.h, window.h, min(self.overlap // cell, window.h - 1))
-        return WindowPlan(size, tuple(Box(y, x, *window) for x, y in product(columns, rows)))
+    def plan(self, size: Size, cell: int = CELL, step: int = 1) -> WindowPlan:
+        """The spatial windows on a canvas of `size` cells of `cell` pixels each.
+
+        Windows start at multiples of `step` cells, the patch of a transformer; only where the canvas itself does not
+        divide does the last one start where it must to end with the canvas.
+        """
+        coarse = Size(-(-size.h // step), -(-size.w // step))
+        starts, shape = PLANNERS[self.planner], self.window_on(coarse, cell * step)
+        lap = self.overlap // (cell * step)
+        columns = starts(coarse.w, shape.w, min(lap, shape.w - 1))
+        rows = starts(coarse.h, shape.h, min(lap, shape.h - 1))
+        window = Size(min(shape.h * step, size.h), min(shape.w * step, size.w))
+        corners = (
+            (min(y * step, size.h - window.h), min(x * step, size.w - window.w)) for x, y in product(columns, rows)
+        )
+        return WindowPlan(size, tuple(Box(y, x, *window) for y, x in corners))
 
     def plan_frames(self, total: int) -> list[range]:
         """The time windows of a clip of `total` frames."""

@@ -40,8 +40,8 @@ class BatchLimit:
 class SpatialWindows:
     """The wrappers that one patched model carries."""
 
-    def __init__(self, settings: WindowSettings, windows_at_once: int, cell: int):
-        self.settings, self.windows_at_once, self.cell = settings, windows_at_once, cell
+    def __init__(self, settings: WindowSettings, windows_at_once: int, cell: int, step: int):
+        self.settings, self.windows_at_once, self.cell, self.step = settings, windows_at_once, cell, step
         self._masks: dict[Any, dict[Box, torch.Tensor]] = {}
         self._controls: dict[tuple[int, Box], Any] = {}
         self._hints: dict[int, list[torch.Tensor | None]] = {}
@@ -82,7 +82,7 @@ class SpatialWindows:
         size = Size(*x.shape[-2:])
         if x.ndim < 4:  # several streams packed into one row: there is no canvas to cut
             return WindowPlan(size, (Box(0, 0, *size),))
-        return self.settings.plan(size, self.cell)
+        return self.settings.plan(size, self.cell, self.step)
 
     def _window_masks(self, plan: WindowPlan, x: torch.Tensor) -> dict[Box, torch.Tensor]:
         """Weights of each window on the whole canvas, [1, (T,) H, W] float32; together they are 1 everywhere."""
@@ -247,7 +247,9 @@ def apply_windows(model: Any, settings: WindowSettings, windows_at_once: int = 0
     """A clone of the MODEL that evaluates the canvas window by window. Applying it again replaces the first."""
     patched = model.clone()
     cell = getattr(model.model.latent_format, "spacial_downscale_ratio", 8)
-    windows = SpatialWindows(settings, windows_at_once, cell)
+    patch = getattr(model.model.diffusion_model, "patch_size", 1)
+    step = patch[-1] if isinstance(patch, tuple | list) else patch
+    windows = SpatialWindows(settings, windows_at_once, cell, step)
     wrappers = {
         WrappersMP.CALC_COND_BATCH: windows.calc_cond_batch,
         WrappersMP.PREPARE_SAMPLING: windows.prepare_sampling,

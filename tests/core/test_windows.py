@@ -265,3 +265,18 @@ def test_settings_that_cannot_work_are_refused(options, message):
 def test_frame_plans_that_cannot_work_are_refused(window, overlap):
     with pytest.raises(GeometryError, match="frame overlap"):
         plan_frames(20, window, overlap)
+
+
+@pytest.mark.parametrize("step", [2, 3])
+@given(h=st.integers(1, 70), w=st.integers(1, 70))
+def test_windows_start_at_whole_patches(step, h, w):
+    settings = WindowSettings(window=16 * step, overlap=8)
+    plan = settings.plan(Size(h, w), step=step)
+    seen = torch.zeros(h, w)
+    for box in plan.windows:
+        box.crop(seen).add_(1)
+        assert box.inside(Size(h, w))
+        assert box.y % step == 0 or box.bottom == h
+        assert box.x % step == 0 or box.right == w
+    assert seen.min() >= 1
+    assert len({box.size for box in plan.windows}) == 1

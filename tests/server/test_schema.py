@@ -15,7 +15,11 @@ LOCALE = json.loads((PACK / "locales" / "en" / "nodeDefs.json").read_text())
 def schema(info):
     """A node's contract: no file lists, which depend on the machine, and nothing that only places it in a menu."""
     info = json.loads(json.dumps(info))
-    for name in ("python_module", "essentials_category"):
+    for name in (
+        "python_module",
+        "essentials_category",
+        "has_intermediate_output",
+    ):  # the last one is newer than the floor
         info.pop(name, None)
     info["input"].pop("hidden", None)
     for inputs in info["input"].values():

@@ -182,10 +182,10 @@ def load_unet(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device
 
 
 def load_layout_encoder(
-    checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device: Any = "cpu"
+    checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device: Any = "cpu", operations: Any = torch.nn
 ) -> LayoutEncoder:
-    """The layout encoder of the same checkpoint."""
-    network = build_layout_encoder(checkpoint.file.shapes, dtype=dtype, device="meta")
+    """The layout encoder of the same checkpoint, its layers taken from `operations`."""
+    network = build_layout_encoder(checkpoint.file.shapes, operations, dtype=dtype, device="meta")
     return _fill(network, checkpoint.layout_tensors(), checkpoint.file.path.name, dtype, device)
 
 

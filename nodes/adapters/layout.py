@@ -5,6 +5,7 @@ from typing import Any
 
 import comfy.model_management
 import comfy.model_patcher
+import comfy.ops
 import comfy.utils
 import torch
 
@@ -36,7 +37,7 @@ class LayoutReader:
         features = encode_frames(self.sam.model, to_levels(frames[..., :3].cpu()), report)
         comfy.model_management.load_models_gpu([self.encoder], force_full_load=True)
         encoder = self.encoder.model
-        tokens = layout_tokens(encoder, features, spans, encoder.image_proj_model.latents.device, torch.float32)
+        tokens = layout_tokens(encoder, features, spans, self.encoder.load_device, torch.float32)
         return tuple({span: tokens[kind, span] for span in spans} for kind in ("real", "null"))
 
 
@@ -56,4 +57,8 @@ def _patcher(network: torch.nn.Module) -> Any:
 def load_layout_reader(canvas_path: str, sam_path: str) -> LayoutReader:
     """Read `temporal_proj.*` and `image_proj_model.*` of a canvas file, and a SAM file. Raises CheckpointError."""
     checkpoint = open_checkpoint(canvas_path)
-    return LayoutReader(_patcher(load_sam(sam_path)), _patcher(load_layout_encoder(checkpoint)), checkpoint.rre)
+    return LayoutReader(
+        _patcher(load_sam(sam_path)),
+        _patcher(load_layout_encoder(checkpoint, operations=comfy.ops.manual_cast)),
+        checkpoint.rre,
+    )

@@ -1,18 +1,12 @@
 """Networks and clips the benchmarks share: random weights, sizes large enough for the network to dominate."""
 
-import sys
-from pathlib import Path
-
 import torch
 
-PACK = Path(__file__).parents[1]
-sys.path.insert(0, str(PACK / "tests" / "support"))
-
-from canvas_core.canvas import Box  # noqa: E402
-from canvas_core.guidance import guide_by_text  # noqa: E402
-from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet, UNetConfig  # noqa: E402
-from canvas_core.sampling import ClipConditions, TiledPredictor  # noqa: E402
-from canvas_core.windows import WindowSettings  # noqa: E402
+from canvas_core.canvas import Box
+from canvas_core.guidance import guide_by_text
+from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet, UNetConfig
+from canvas_core.sampling import ClipConditions, TiledPredictor
+from canvas_core.windows import WindowSettings
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FRAMES = 4
@@ -30,10 +24,10 @@ CONFIG = UNetConfig(
 SETTINGS = WindowSettings(window=8 * WINDOW, overlap=2 * WINDOW)
 
 
-def make_unet(dtype: torch.dtype = torch.float32) -> FollowYourCanvasUNet:
+def make_unet() -> FollowYourCanvasUNet:
     """A random UNet of `CONFIG`."""
     torch.manual_seed(0)
-    return FollowYourCanvasUNet(CONFIG).to(DEVICE, dtype).eval().requires_grad_(False)
+    return FollowYourCanvasUNet(CONFIG).to(DEVICE).eval().requires_grad_(False)
 
 
 def make_predictor(unet: FollowYourCanvasUNet, h: int, w: int, windows_at_once: int = 1) -> TiledPredictor:

@@ -1,4 +1,4 @@
-"""Frames to latents and back, one network call per few frames, with any image autoencoder of diffusers."""
+"""Frames to latents and back, frame by frame, with any image autoencoder of diffusers."""
 
 import logging
 from collections.abc import Callable
@@ -15,6 +15,9 @@ from .checkpoints import TensorFile, open_tensors
 from .errors import CheckpointError
 
 logger = logging.getLogger(__name__)
+
+ORIGINAL_RESNET = "encoder.down.{}.block.{}.conv1.weight"
+DIFFUSERS_RESNET = "encoder.down_blocks.{}.resnets.{}.conv1.weight"
 
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
@@ -62,37 +65,26 @@ def _from_file(file: TensorFile) -> Any:
         vae: Any = AutoencoderTiny()
         vae.load_state_dict(tensors)
         return vae
-    if "encoder.down.0.block.0.conv1.weight" in tensors:
-        widths = _widths(tensors, "encoder.down.{}.block.0.conv1.weight")
-        layers = sum(f"encoder.down.0.block.{i}.conv1.weight" in tensors for i in range(8))
-        vae = _empty_kl(tensors, widths, layers)
-        tensors = convert_ldm_vae_checkpoint(
-            {f"first_stage_model.{k}": v for k, v in tensors.items()}, dict(vae.config)
-        )
-    else:
-        widths = _widths(tensors, "encoder.down_blocks.{}.resnets.0.conv1.weight")
-        layers = sum(f"encoder.down_blocks.0.resnets.{i}.conv1.weight" in tensors for i in range(8))
-        vae = _empty_kl(tensors, widths, layers)
+    original = ORIGINAL_RESNET.format(0, 0) in tensors
+    vae = _empty_kl(tensors, ORIGINAL_RESNET if original else DIFFUSERS_RESNET)
+    if original:
+        prefixed = {f"first_stage_model.{key}": value for key, value in tensors.items()}
+        tensors = convert_ldm_vae_checkpoint(prefixed, dict(vae.config))
     vae.load_state_dict(tensors)
     return vae
 
 
-def _widths(tensors: dict[str, torch.Tensor], pattern: str) -> list[int]:
-    keys = [pattern.format(i) for i in range(8)]
-    widths = [tensors[key].shape[0] for key in keys if key in tensors]
+def _empty_kl(tensors: dict[str, torch.Tensor], resnet: str) -> AutoencoderKL:
+    """An AutoencoderKL of the sizes that the encoder's resnets tell; `resnet` is their key with level and layer open."""
+    widths = [tensors[key].shape[0] for key in (resnet.format(i, 0) for i in range(8)) if key in tensors]
     if not widths:
         raise CheckpointError("this file is not a VAE: it has no encoder; use the VAE of Stable Diffusion, or TAESD")
-    return widths
-
-
-def _empty_kl(tensors: dict[str, torch.Tensor], widths: list[int], layers: int) -> AutoencoderKL:
-    count = len(widths)
     return AutoencoderKL(
         block_out_channels=tuple(widths),
-        layers_per_block=layers,
+        layers_per_block=sum(resnet.format(0, i) in tensors for i in range(8)),
         latent_channels=tensors["quant_conv.weight"].shape[0] // 2,
-        down_block_types=("DownEncoderBlock2D",) * count,
-        up_block_types=("UpDecoderBlock2D",) * count,
+        down_block_types=("DownEncoderBlock2D",) * len(widths),
+        up_block_types=("UpDecoderBlock2D",) * len(widths),
         scaling_factor=SCALE,
         sample_size=512,  # side of a tile, where tiles are needed
     )

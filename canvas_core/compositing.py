@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import torch
 
-from .canvas import Box, Canvas, Size, official_known_box
+from .canvas import Box, Canvas, Size, official_known_box, place_source
 from .errors import GeometryError
 
 PASTES = ("feather", "official")
@@ -106,3 +106,13 @@ def paste_official(result: torch.Tensor, placed: torch.Tensor, source: Size) -> 
     smooth = replaced.clone()
     smooth[:, rows, columns] = replaced[:, rows, columns] * alpha + result[:, rows, columns] * (1 - alpha)
     return smooth, replaced
+
+
+def paste_as_published(result: torch.Tensor, source: torch.Tensor, canvas: Canvas) -> torch.Tensor:
+    """`paste_official` of source frames [F, h, w, C] on a result [F, H, W, C], its smooth form.
+
+    Raises GeometryError when the frames are not this canvas's, or the source is not centred.
+    """
+    check_frames(result, source, canvas)
+    require_centred(canvas)
+    return paste_official(result, place_source(source, canvas.size, canvas.source) * 2 - 1, canvas.source.size)[0]

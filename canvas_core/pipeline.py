@@ -19,7 +19,7 @@ from .canvas import (
     require_cells,
     trim_frames,
 )
-from .compositing import PASTES, inward_alpha, paste_official, paste_source, require_centred
+from .compositing import PASTES, inward_alpha, paste_as_published, paste_source, require_centred
 from .errors import SamplingError
 from .guidance import Guidance, guide_by_text
 from .models.layout_encoder import LayoutEncoder, layout_tokens
@@ -147,16 +147,20 @@ def outpaint(
     frames [F, h, w, 3] 0..1. Raises SamplingError, GeometryError or ConditioningError.
     """
     _check_before_sampling(networks, settings, len(frames), canvas)
-    start = frames
     rounds = plan_rounds(canvas, settings.windows)
+    decoded = start = frames
     for index, step in enumerate(rounds):
+        if index:
+            start = _next_start(settings, decoded, frames, rounds[index - 1])
         shape = (len(frames), 4, step.canvas.size.h // CELL, step.canvas.size.w // CELL)
         report = (lambda i, _, r=index: on_step(r, i)) if on_step else None
         decoded = run_round(networks, settings, start, step.canvas, text, draw(index, shape), report).frames
-        if index == len(rounds) - 1:
-            return trim_frames(_paste(settings, decoded, frames, start, step), canvas)
-        start = decoded if settings.start_from == "previous" else _with_source(settings, decoded, frames, step)
-    raise AssertionError("a plan has at least one round")
+    return trim_frames(_paste(settings, decoded, frames, start, step), canvas)
+
+
+def _next_start(settings: Settings, decoded: torch.Tensor, frames: torch.Tensor, step: Round) -> torch.Tensor:
+    """What the round after `step` starts from."""
+    return decoded if settings.start_from == "previous" else _with_source(settings, decoded, frames, step)
 
 
 def _with_source(settings: Settings, decoded: torch.Tensor, frames: torch.Tensor, step: Round) -> torch.Tensor:
@@ -169,8 +173,7 @@ def _paste(
 ) -> torch.Tensor:
     """The round's finished frames: the true source on top, or the published paste of what the round started from."""
     if settings.paste == "official":
-        placed = place_source(start, step.canvas.size, step.canvas.source, GREY) * 2 - 1
-        return paste_official(decoded, placed, step.canvas.source.size)[0]
+        return paste_as_published(decoded, start, step.canvas)
     return _with_source(settings, decoded, frames, step)
 
 

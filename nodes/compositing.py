@@ -4,9 +4,20 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..canvas_core.canvas import Canvas, place_source, trim_frames
-from ..canvas_core.compositing import PASTES, check_frames, paste_official, paste_source, require_centred
+from ..canvas_core.canvas import Canvas, trim_frames
+from ..canvas_core.compositing import PASTES, paste_as_published, paste_source
 from . import sockets
+
+
+def feather_input() -> Any:
+    """The width of the blend, wherever a node puts the source back."""
+    return io.Int.Input(
+        "feather",
+        default=8,
+        min=0,
+        max=512,
+        tooltip="Pixels over which the source's border blends into the result. Further inside, the source is untouched.",
+    )
 
 
 class CanvasComposite(io.ComfyNode):
@@ -24,13 +35,7 @@ class CanvasComposite(io.ComfyNode):
                 io.Image.Input("result", tooltip="The decoded canvas."),
                 io.Image.Input("source", tooltip="The frames that went into Canvas Expand."),
                 sockets.Canvas.Input("canvas", tooltip="From Canvas Expand."),
-                io.Int.Input(
-                    "feather",
-                    default=8,
-                    min=0,
-                    max=512,
-                    tooltip="Pixels over which the source's border blends into the result. Further inside, the source is untouched.",
-                ),
+                feather_input(),
                 io.Combo.Input(
                     "how",
                     options=list(PASTES),
@@ -46,11 +51,5 @@ class CanvasComposite(io.ComfyNode):
     def execute(cls, result: Any, source: Any, canvas: Canvas, feather: int = 8, how: str = PASTES[0]) -> io.NodeOutput:
         result, source = result[..., :3], source[..., :3].to(result)
         if how == "official":
-            return io.NodeOutput(trim_frames(_official(result, source, canvas), canvas))
+            return io.NodeOutput(trim_frames(paste_as_published(result, source, canvas), canvas))
         return io.NodeOutput(trim_frames(paste_source(result, source, canvas, feather), canvas))
-
-
-def _official(result: Any, source: Any, canvas: Canvas) -> Any:
-    check_frames(result, source, canvas)
-    require_centred(canvas)
-    return paste_official(result, place_source(source, canvas.size, canvas.source) * 2 - 1, canvas.source.size)[0]

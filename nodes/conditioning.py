@@ -18,6 +18,17 @@ FROM_FILE = "from file"
 RRE = [FROM_FILE, *CONVENTIONS]
 
 
+def rre_input() -> Any:
+    """The convention of the relative region, wherever a node encodes the layout."""
+    return io.Combo.Input(
+        "rre",
+        options=RRE,
+        default=FROM_FILE,
+        tooltip="How the place of a window is told to the model.",
+        advanced=True,
+    )
+
+
 class CanvasEncodeLayout(io.ComfyNode):
     """Adds layout tokens and relative position to a conditioning."""
 
@@ -46,13 +57,7 @@ class CanvasEncodeLayout(io.ComfyNode):
                     tooltip="Frame stride the model was trained with, not the clip's rate. Higher means faster motion.",
                     advanced=True,
                 ),
-                io.Combo.Input(
-                    "rre",
-                    options=RRE,
-                    default=FROM_FILE,
-                    tooltip="How the place of a window is told to the model.",
-                    advanced=True,
-                ),
+                rre_input(),
             ],
             outputs=[io.Conditioning.Output(display_name="positive"), io.Conditioning.Output(display_name="negative")],
         )

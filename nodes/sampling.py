@@ -11,7 +11,8 @@ from ..canvas_core.windows import WindowSettings
 from . import sockets
 from .adapters.rounds import RoundInputs, build_rounds
 from .adapters.sampling import sample_tiled
-from .conditioning import FROM_FILE, RRE
+from .compositing import feather_input
+from .conditioning import FROM_FILE, rre_input
 
 
 def _sampler_inputs() -> list[Any]:
@@ -120,20 +121,8 @@ def _rounds_options() -> list[Any]:
             tooltip="Frame stride the model was trained with, not the clip's rate.",
             advanced=True,
         ),
-        io.Combo.Input(
-            "rre",
-            options=RRE,
-            default=FROM_FILE,
-            tooltip="How the place of a window is told to the model.",
-            advanced=True,
-        ),
-        io.Int.Input(
-            "feather",
-            default=8,
-            min=0,
-            max=512,
-            tooltip="Pixels over which the source's border blends into the result. Further inside, the source is untouched.",
-        ),
+        rre_input(),
+        feather_input(),
         io.Combo.Input(
             "start_from",
             options=list(START_FROM),

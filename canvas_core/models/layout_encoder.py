@@ -162,10 +162,12 @@ def layout_tokens(
     encoder: LayoutEncoder, features: torch.Tensor, spans: list[range], device: Any, dtype: torch.dtype
 ) -> dict[tuple[str, range], torch.Tensor]:
     """Real and null tokens [1, N, D] of every time window of SAM features [F, L, C]."""
-    tokens = {}
+    tokens, nulls = {}, {}
     with torch.inference_mode():
         for span in spans:
             real = features[span.start : span.stop][None].to(device, dtype)
+            if len(span) not in nulls:  # the null layout depends on nothing but the number of frames
+                nulls[len(span)] = encoder(torch.zeros_like(real)).float().cpu()
             tokens["real", span] = encoder(real).float().cpu()
-            tokens["null", span] = encoder(torch.zeros_like(real)).float().cpu()
+            tokens["null", span] = nulls[len(span)]
     return tokens

@@ -66,7 +66,7 @@ class CONDRelativeRegion(CONDExpanded):
 
     def __init__(self, anchor: Box, rre: str, canvas: Size):
         super().__init__(torch.tensor([relative_region(Box(0, 0, *canvas), anchor, rre, whole=True)]))
-        self.anchor, self.rre, self.canvas = anchor, rre, canvas
+        self.anchor, self.rre = anchor, rre
 
     def process_cond(self, batch_size: int, area: object = None, **kwargs: object) -> CONDRegular:
         if area is None:

@@ -11,7 +11,7 @@ import torch
 
 from ...canvas_core.checkpoints import load_layout_encoder, load_sam, open_checkpoint
 from ...canvas_core.models.layout_encoder import layout_tokens
-from ...canvas_core.models.sam import encode_frames, to_levels
+from ...canvas_core.models.sam import CHUNK, encode_frames, to_levels
 from .conds import Tokens
 
 
@@ -42,10 +42,10 @@ class LayoutReader:
 
 
 def _sam_memory(sam: Any) -> float:
-    """Bytes of one global attention over two frames: softmax and its input, float32."""
+    """Bytes of one global attention over a chunk of frames: softmax and its input, float32."""
     tokens = (sam.img_size // sam.patch_embed.proj.kernel_size[0]) ** 2
     heads = sam.blocks[0].attn.num_heads
-    return 2 * 3 * 4 * heads * tokens**2
+    return CHUNK * 3 * 4 * heads * tokens**2
 
 
 def _patcher(network: torch.nn.Module) -> Any:

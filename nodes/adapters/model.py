@@ -10,7 +10,6 @@ import comfy.patcher_extension
 import comfy.supported_models_base
 import comfy.utils
 import torch
-from comfy.conds import CONDConstant
 from comfy.ldm.modules.attention import optimized_attention
 from comfy.model_base import BaseModel, ModelType
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
@@ -115,7 +114,7 @@ class CanvasModel(BaseModel):
         if isinstance(cond_value, CONDLayout):
             frames = window.index_list
             return cond_value.to_window(range(frames[0], frames[-1] + 1))
-        return cond_value if isinstance(cond_value, CONDExpanded | CONDConstant) else None
+        return cond_value if isinstance(cond_value, CONDExpanded) else None
 
 
 class CanvasConfig(comfy.supported_models_base.BASE):

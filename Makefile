@@ -1,4 +1,4 @@
-# make test and make lint set themselves up in .venv; ComfyUI's requirements are added when it is found.
+# make demo, make test and make lint set themselves up in .venv; ComfyUI's requirements are added when it is found.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,10 +8,13 @@ PIP := $(BIN)/python -m pip install --quiet
 TORCH := torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0
 COMFYUI := $(shell $(PYTHON) tests/support/comfy_home.py)
 
-.PHONY: test lint workflows clean
+.PHONY: demo test lint workflows clean
 
 test: $(VENV)/.comfyui
 	$(BIN)/python -P -m pytest
+
+demo: $(VENV)/.demo
+	$(BIN)/python -P -m canvas_core demo --output output
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -22,8 +25,15 @@ workflows: $(VENV)/.comfyui
 	$(BIN)/python scripts/build_locales.py
 	$(BIN)/python scripts/build_workflows.py
 
+# The demo needs no development tools, and takes what a full installation has put there already.
+$(VENV)/.demo: pyproject.toml requirements.txt Makefile
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) $(TORCH)
+	$(PIP) --editable .
+	touch $@
+
 $(VENV)/.installed: pyproject.toml requirements.txt Makefile
-	$(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) $(TORCH)
 	$(PIP) --editable ".[dev]"
 	touch $@

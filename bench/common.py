@@ -4,7 +4,8 @@ import torch
 
 from canvas_core.canvas import Box
 from canvas_core.guidance import guide_by_text
-from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet, UNetConfig
+from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet
+from canvas_core.models.unet_config import UNetConfig
 from canvas_core.sampling import ClipConditions, TiledPredictor
 from canvas_core.windows import WindowSettings
 

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from .errors import CheckpointError
-from .models.follow_your_canvas import FollowYourCanvasUNet, UNetConfig
+from .models.follow_your_canvas import FollowYourCanvasUNet
 from .models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
+from .models.unet_config import UNetConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Key to shape of every tensor of a checkpoint."""
@@ -61,6 +62,28 @@ def _override(config: Any, stored: Mapping[str, Any]) -> Any:
     return replace(config, **stored)
 
 
+STORED = (
+    "heads",
+    "norm_groups",
+    "norm_eps",
+    "prediction",
+    "carry",
+    "spread",
+    "noise_share",
+    "latent_scale",
+    "colours",
+    "hidden_cells",
+    "reads_text",
+    "spacing",
+)
+"""What the shapes of a UNet do not tell, and `canvas.config` does."""
+
+
+def stored_fields(config: UNetConfig) -> dict[str, Any]:
+    """The part of a configuration that is written to `canvas.config`."""
+    return {name: getattr(config, name) for name in STORED}
+
+
 def _count(shapes: Shapes, pattern: str) -> int:
     count = 0
     while pattern.format(count) in shapes:
@@ -93,16 +116,27 @@ def read_unet_config(shapes: Shapes, stored: Mapping[str, Any]) -> UNetConfig:
     return config
 
 
+CHOICES = {"prediction": ("v", "x0"), "hidden_cells": ("first", "any"), "spacing": ("leading", "trailing")}
+
+
 def _check_unet_config(config: UNetConfig) -> None:
     widths, heads, groups = config.block_out_channels, config.heads, config.norm_groups
-    if (config.in_channels, config.out_channels) != (9, 4):
+    channels = config.out_channels
+    if config.in_channels != 2 * channels + 1:
         raise CheckpointError(
-            f"the UNet takes {config.in_channels} channels and gives {config.out_channels}, but outpainting needs 9 and 4; pick the canvas checkpoint, not the model it was made from"
+            f"the UNet takes {config.in_channels} channels and gives {channels}, but outpainting {channels} channels needs {2 * channels + 1}; pick the canvas checkpoint, not the model it was made from"
         )
-    if config.prediction != "v":
-        raise CheckpointError(
-            f"the metadata 'canvas.config' says that the network predicts {config.prediction!r}, but this version samples 'v' only; update the pack"
-        )
+    for name, known in CHOICES.items():
+        if getattr(config, name) not in known:
+            raise CheckpointError(
+                f"the metadata 'canvas.config' says {name} {getattr(config, name)!r}, but this version knows {', '.join(known)}; update the pack"
+            )
+    for name in ("carry", "spread"):
+        values = getattr(config, name)
+        if config.prediction == "x0" and len(values) != channels:
+            raise CheckpointError(
+                f"the metadata 'canvas.config' has {len(values)} numbers under '{name}', but x0 prediction of {channels} channels needs as many; download the file again"
+            )
     fits = isinstance(heads, tuple) and len(heads) == len(widths) and all(isinstance(n, int) and n > 0 for n in heads)
     if not fits or any(width % n for width, n in zip(widths, heads, strict=True)):
         raise CheckpointError(

@@ -21,6 +21,9 @@ DIFFUSERS_RESNET = "encoder.down_blocks.{}.resnets.{}.conv1.weight"
 
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
+CORE_ONLY = ("vae_scale", "vae_shift")
+"""Numbers that ComfyUI keeps in a TAESD file; its latents are scaled outside the network."""
+
 SCALE = 0.18215
 """Latent scale of the Stable Diffusion autoencoder."""
 
@@ -56,13 +59,25 @@ def _modern_key(key: str) -> str:
     return key
 
 
+def _diffusers_key(key: str) -> str:
+    """Keys of TAESD as ComfyUI stores it, `taesd_decoder.N+1`, under the names of diffusers, `decoder.layers.N`."""
+    part, _, rest = key.partition(".")
+    if part == "taesd_encoder":
+        return f"encoder.layers.{rest}"
+    if part == "taesd_decoder":
+        index, _, name = rest.partition(".")
+        return f"decoder.layers.{int(index) - 1}.{name}"
+    return key
+
+
 def _from_file(file: TensorFile) -> Any:
     tensors = {
         _modern_key(key.removeprefix("first_stage_model.")): value.float()
         for key, value in file.load(lambda key: True).items()
     }
+    tensors = {_diffusers_key(key): value for key, value in tensors.items() if key not in CORE_ONLY}
     if "decoder.layers.0.weight" in tensors:
-        vae: Any = AutoencoderTiny()
+        vae: Any = AutoencoderTiny(latent_channels=tensors["decoder.layers.0.weight"].shape[1])
         vae.load_state_dict(tensors)
         return vae
     original = ORIGINAL_RESNET.format(0, 0) in tensors
@@ -97,7 +112,7 @@ def _draw(vae: Any, x: torch.Tensor, epsilon: torch.Tensor) -> torch.Tensor:
     if mean.shape != epsilon.shape:
         raise CheckpointError(
             f"this VAE makes latents of {mean.shape[1]} channels at 1 / {x.shape[2] // mean.shape[2]} of the size, "
-            f"but the canvas model takes {epsilon.shape[1]} at 1 / {CELL}; use the VAE of Stable Diffusion"
+            f"but the canvas model takes {epsilon.shape[1]} at 1 / {CELL}; use the VAE it was trained with"
         )
     if isinstance(vae, AutoencoderTiny):
         return mean

@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import torch
+from torch.nn.functional import max_pool2d
 
 from .errors import GeometryError
 
@@ -241,9 +242,9 @@ def generation_mask(size: Size, known: Box | None) -> torch.Tensor:
     return mask
 
 
-def cell_mask(mask: torch.Tensor, cell: int = CELL) -> torch.Tensor:
-    """Mask [..., H, W] of pixels to [..., h, w] of cells by taking the first pixel of each, as Follow-Your-Canvas does."""
-    return mask[..., ::cell, ::cell]
+def cell_mask(mask: torch.Tensor, cell: int = CELL, hidden: str = "first") -> torch.Tensor:
+    """Mask [F, H, W] of pixels to [F, h, w] of cells: a cell is hidden when its `first` pixel is, as in Follow-Your-Canvas, or when `any` is."""
+    return mask[..., ::cell, ::cell] if hidden == "first" else max_pool2d(mask, cell)
 
 
 def place_source(frames: torch.Tensor, size: Size, source: Box, fill: float = GREY) -> torch.Tensor:

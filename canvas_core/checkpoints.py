@@ -23,11 +23,13 @@ from .architectures import (
     read_layout_config,
     recognise,
     stored_config,
+    stored_fields,
 )
 from .errors import CheckpointError
 from .files import write_whole
 from .models.layout_encoder import LayoutEncoder
 from .models.sam import build_sam
+from .presets import Preset, read_presets
 from .relative_region import CONVENTIONS
 
 Tensors = dict[str, torch.Tensor]
@@ -113,6 +115,8 @@ class Checkpoint:
     config: Any
     rre: str
     """Convention of the relative region embedding: the file's `canvas.rre`, else centre_px."""
+    presets: Mapping[str, Preset]
+    """Recommended settings by name, `default` among them"""
 
     def unet_tensors(self) -> Tensors:
         """Everything but the layout encoder."""
@@ -141,7 +145,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"{file.path.name} names the RRE convention {rre!r}, but it must be one of {', '.join(CONVENTIONS)}; convert it again"
         )
-    return Checkpoint(file, architecture, config, rre)
+    return Checkpoint(file, architecture, config, rre, read_presets(file.metadata))
 
 
 def check_fits(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], name: str) -> None:
@@ -225,9 +229,7 @@ def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = 
     metadata = {
         **checkpoint.file.metadata,
         "canvas.architecture": checkpoint.architecture.name,
-        "canvas.config": json.dumps(
-            {name: getattr(checkpoint.config, name) for name in ("heads", "norm_groups", "norm_eps", "prediction")}
-        ),
+        "canvas.config": json.dumps(stored_fields(checkpoint.config)),
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": checkpoint.architecture.name,
         "modelspec.title": checkpoint.file.path.stem,

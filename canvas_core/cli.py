@@ -1,116 +1,57 @@
-"""The command line: outpaint, plan, inspect, convert, measure. Refusals are one line and exit code 2."""
+"""The command line: outpaint, plan, inspect, convert, measure, evaluate, train, demo. Refusals are one line and exit code 2."""
 
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-from .canvas import ANCHORS, ASPECTS, Canvas, Pads, Size, canvas_of_aspect, canvas_of_pads, canvas_of_size
+from .canvas import Canvas, Pads, Size, canvas_of_aspect, canvas_of_pads, canvas_of_size
 from .errors import CanvasError
+from .options import (
+    DTYPES,
+    add_canvas_options,
+    add_file_options,
+    add_model_option,
+    add_paste_options,
+    add_sampling_options,
+    add_window_options,
+    numbers,
+)
+from .presets import Preset
 from .relative_region import CONVENTIONS
-from .windows import PLANNERS, WEIGHTS, WindowSettings
+from .windows import WindowSettings
 
-DTYPES = ("float32", "float16", "bfloat16")
-
-
-def _numbers(count: int, separator: str) -> Callable[[str], tuple[int, ...]]:
-    def parse(text: str) -> tuple[int, ...]:
-        parts = text.lower().split(separator)
-        if len(parts) != count or not all(part.strip().lstrip("-").isdigit() for part in parts):
-            example = separator.join(str(8 * (i + 1)) for i in range(count))
-            raise argparse.ArgumentTypeError(f"{text!r} is not {count} whole numbers such as {example}")
-        return tuple(int(part) for part in parts)
-
-    return parse
+DEMO_CLIP = Path(__file__).resolve().parents[1] / "demo" / "clip.mp4"
 
 
-def _add_canvas_options(parser: argparse.ArgumentParser) -> None:
-    canvas = parser.add_argument_group("canvas")
-    how = canvas.add_mutually_exclusive_group(required=True)
-    how.add_argument("--aspect", choices=ASPECTS, help="smallest canvas of this aspect that holds the source")
-    how.add_argument("--size", type=_numbers(2, "x"), metavar="WxH", help="exact size of the result")
-    how.add_argument("--pad", type=_numbers(4, ","), metavar="L,T,R,B", help="pixels to add on each side")
-    canvas.add_argument(
-        "--anchor",
-        choices=ANCHORS,
-        default="center",
-        help="where the source sits (default: %(default)s); --pad ignores it",
-    )
-    canvas.add_argument(
-        "--offset",
-        type=_numbers(2, ","),
-        default=(0, 0),
-        metavar="X,Y",
-        help="pixels to move it from there; --pad ignores it",
-    )
-    canvas.add_argument("--frames", type=int, metavar="N", help="use only the first N frames")
-    windows = parser.add_argument_group("windows")
-    windows.add_argument("--window", type=int, default=512, help="window side in pixels (default: %(default)s)")
-    windows.add_argument("--overlap", type=int, default=128, help="least overlap in pixels (default: %(default)s)")
-    windows.add_argument(
-        "--planner", choices=PLANNERS, default="even", help="even spacing, or the published quarter-window overlap"
-    )
-    windows.add_argument("--weights", choices=WEIGHTS, default="centred", help="fusion weights (default: %(default)s)")
-    windows.add_argument("--frame-window", type=int, default=64, help="frames of a time window (default: %(default)s)")
-    windows.add_argument(
-        "--frame-overlap", type=int, default=16, help="frames shared by time windows (default: %(default)s)"
-    )
-    windows.add_argument(
-        "--min-overlap",
-        type=_numbers(2, ","),
-        metavar="H,W",
-        help="least overlap of a window with what is known, sets the rounds",
-    )
+def _add_training_commands(commands: Any) -> None:
+    evaluate = commands.add_parser("evaluate", help="hide the sides of clips, outpaint them back and measure")
+    evaluate.add_argument("clips", type=Path, nargs="+", help="videos")
+    evaluate.add_argument("--pictures", type=Path, nargs="*", default=[], help="stills to pan over")
+    evaluate.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for tables and pictures")
+    evaluate.add_argument("--model", type=Path, help="canvas checkpoint (default: the built-in model)")
+    evaluate.add_argument("--sam", type=Path, metavar="FILE", help="its image encoder")
+    evaluate.add_argument("--vae", type=Path, metavar="FILE", help="its autoencoder")
+    evaluate.add_argument("--presets", nargs="*", help="the model's presets to run (default: all)")
+    evaluate.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    evaluate.add_argument("--device", help="cpu, cuda, mps (default: a GPU when there is one)")
+    evaluate.add_argument("--dtype", choices=DTYPES, help="of the networks")
+    evaluate.set_defaults(base=None)
+    train = commands.add_parser("train", help="train a model, or go on where a training stopped")
+    train.add_argument("config", type=Path, help="a JSON file such as recipes/built_in.json")
+    train.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for states, log and model")
+    train.add_argument("--minutes", type=float, help="stop after this time; the same command goes on later")
 
 
-def _add_outpaint_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=Path, required=True, help=".mp4, .mov, or .mkv for a lossless result")
-    files = parser.add_argument_group("models")
-    files.add_argument(
-        "--model", type=Path, required=True, help="Follow-Your-Canvas checkpoint (.ckpt or .safetensors)"
-    )
-    files.add_argument(
-        "--base", type=Path, metavar="DIR", help="Stable Diffusion 2.1 folder with vae, tokenizer and text_encoder"
-    )
-    files.add_argument("--vae", type=Path, metavar="FILE", help="VAE file instead of the one in --base")
-    files.add_argument("--sam", type=Path, metavar="FILE", help="sam_vit_b_01ec64.pth")
-
-
-def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
-    how = parser.add_argument_group("sampling")
-    how.add_argument("--prompt", default="", help="what the whole canvas shows")
-    how.add_argument("--negative", default="", help="what it must not show")
-    how.add_argument(
-        "--rre", choices=CONVENTIONS, help="relative region convention (default: the file's, else centre_px)"
-    )
-    how.add_argument(
-        "--start-from",
-        choices=("source", "previous"),
-        default="source",
-        help="what later rounds start from (default: %(default)s)",
-    )
-    how.add_argument("--steps", type=int, default=40, help="denoising steps (default: %(default)s)")
-    how.add_argument("--cfg", type=float, default=8.0, help="text guidance scale (default: %(default)s)")
-    how.add_argument("--layout-cfg", type=float, help="layout guidance scale; off by default, as published")
-    how.add_argument(
-        "--fps", type=int, default=8, help="training frame stride, 2 to 16 (default: %(default)s); not the clip's rate"
-    )
-    how.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    how.add_argument(
-        "--feather", type=int, default=8, help="inward blend of the source's border in pixels (default: %(default)s)"
-    )
-    how.add_argument(
-        "--paste",
-        choices=("feather", "official"),
-        default="feather",
-        help="how the source is put back (default: %(default)s)",
-    )
-    how.add_argument("--batch", type=int, default=1, metavar="N", help="windows per model call (default: %(default)s)")
-    how.add_argument("--device", default=None, help="cpu, cuda, mps (default: a GPU when there is one)")
-    how.add_argument(
-        "--dtype", choices=DTYPES, default=None, help="of the networks (default: float16 on a GPU, else float32)"
-    )
+def _add_demo(commands: Any) -> None:
+    demo = commands.add_parser("demo", help="outpaint the bundled clip to 16:9, with figures and a picture")
+    demo.add_argument("--output", type=Path, default=Path("output"), metavar="DIR", help="(default: %(default)s)")
+    for add in (add_model_option, add_window_options, add_file_options, add_sampling_options, add_paste_options):
+        add(demo)
+    demo.set_defaults(input=DEMO_CLIP, aspect="16:9", size=None, pad=None, anchor="center", offset=(0, 0), frames=None)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -121,9 +62,13 @@ def build_parser() -> argparse.ArgumentParser:
     plan = commands.add_parser("plan", help="print and draw what outpaint would do; runs nothing")
     for command in (outpaint, plan):
         command.add_argument("input", type=Path, help="source video")
-        _add_canvas_options(command)
-    _add_outpaint_options(outpaint)
-    _add_sampling_options(outpaint)
+        add_model_option(command)
+        add_canvas_options(command)
+        add_window_options(command)
+    outpaint.add_argument("--output", type=Path, required=True, help=".mp4, .mov, or .mkv for a lossless result")
+    add_file_options(outpaint)
+    add_sampling_options(outpaint)
+    add_paste_options(outpaint)
     plan.add_argument("--output", type=Path, default=Path("plan.png"), help="picture (default: %(default)s)")
     inspect = commands.add_parser("inspect", help="say what a checkpoint is")
     inspect.add_argument("file", type=Path)
@@ -132,11 +77,13 @@ def build_parser() -> argparse.ArgumentParser:
     convert.add_argument("target", type=Path)
     convert.add_argument("--dtype", choices=DTYPES, help="store the weights as this (default: as they are)")
     convert.add_argument("--rre", choices=CONVENTIONS, help="convention to record in the file")
+    _add_training_commands(commands)
+    _add_demo(commands)
     measure = commands.add_parser("measure", help="compare a result with the true video")
     measure.add_argument("result", type=Path)
     measure.add_argument("reference", type=Path)
     measure.add_argument(
-        "--known", type=_numbers(4, ","), required=True, metavar="X,Y,W,H", help="the source's box in the frame"
+        "--known", type=numbers(4, ","), required=True, metavar="X,Y,W,H", help="the source's box in the frame"
     )
     return parser
 
@@ -150,8 +97,15 @@ def make_canvas(args: argparse.Namespace, source: Size) -> Canvas:
     return canvas_of_size(source, Size(args.size[1], args.size[0]), args.anchor, args.offset)
 
 
+def fill_in(args: argparse.Namespace, preset: Preset) -> None:
+    """Give every option that was left out the value of the preset."""
+    for field in fields(Preset):
+        if getattr(args, field.name, None) is None:
+            setattr(args, field.name, getattr(preset, field.name))
+
+
 def make_windows(args: argparse.Namespace) -> WindowSettings:
-    """The window settings of the command line."""
+    """The window settings of the command line, filled in."""
     lap = Size(*args.min_overlap) if args.min_overlap else None
     return WindowSettings(
         args.window, args.overlap, args.planner, args.weights, args.frame_window, args.frame_overlap, lap

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from .canvas import Box, Canvas, Size, official_known_box, place_source
@@ -44,6 +45,26 @@ def paste_source(result: torch.Tensor, source: torch.Tensor, canvas: Canvas, fea
     known = out[:, box.y : box.bottom, box.x : box.right]
     known.copy_(torch.where(alpha < 1, source * alpha + known * (1 - alpha), source))
     return out
+
+
+def paste_borrowed(result: torch.Tensor, frames: torch.Tensor, mask: torch.Tensor, feather: int = 0) -> torch.Tensor:
+    """The result [F, H, W, C] with the pixels of `frames` on top wherever mask [F, H, W] is 0, blended over `feather` pixels inwards.
+
+    For what is known beyond the source, such as pixels borrowed from other frames. Raises GeometryError on other shapes.
+    """
+    if result.shape != frames.shape or result.shape[:3] != mask.shape:
+        raise GeometryError(
+            f"the result is {list(result.shape)}, the frames {list(frames.shape)} and the mask {list(mask.shape)}; give frames and mask of the whole canvas, as many as the result has"
+        )
+    known = (mask < 0.5).cpu().numpy().astype(np.uint8)
+    inside = np.stack([_depth(frame) for frame in known])
+    alpha = torch.from_numpy((inside / (feather + 1)).clip(0, 1)).to(result)[..., None]
+    return torch.where(alpha < 1, frames * alpha + result * (1 - alpha), frames.to(result))
+
+
+def _depth(known: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Pixels from each known pixel to the nearest hidden one, [H, W]; 0 where hidden. The edge of the frame is no border."""
+    return cv2.distanceTransform(known, cv2.DIST_L2, cv2.DIST_MASK_5)
 
 
 def check_frames(result: torch.Tensor, source: torch.Tensor, canvas: Canvas) -> None:

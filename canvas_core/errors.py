@@ -23,3 +23,7 @@ class ConditioningError(CanvasError):
 
 class SamplingError(CanvasError):
     """Latents or settings the sampler cannot work with."""
+
+
+class TrainingError(CanvasError):
+    """A training configuration, data set or state that cannot be used."""

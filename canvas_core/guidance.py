@@ -41,7 +41,12 @@ def text_layout_guidance(
 
 
 def guide_by_text(scale: float) -> Guidance:
-    """Text guidance with the real layout in both branches, as Follow-Your-Canvas runs by default."""
+    """Text guidance with the real layout in both branches, as Follow-Your-Canvas runs by default.
+
+    At scale 1 the negative branch has no say and is not run.
+    """
+    if scale == 1:
+        return Guidance((Branch("positive", "real"),), lambda positive: positive)
     return Guidance((Branch("negative", "real"), Branch("positive", "real")), partial(text_guidance, scale=scale))
 
 

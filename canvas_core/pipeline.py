@@ -19,13 +19,18 @@ from .canvas import (
     require_cells,
     trim_frames,
 )
-from .compositing import PASTES, inward_alpha, paste_as_published, paste_source, require_centred
+from .compositing import PASTES, inward_alpha, paste_as_published, paste_borrowed, paste_source, require_centred
 from .errors import SamplingError
+from .fill import FILLS, fill_hidden
 from .guidance import Guidance, guide_by_text
 from .models.layout_encoder import LayoutEncoder, layout_tokens
 from .models.sam import encode_frames, to_levels, to_levels_official
+from .presets import Preset
+from .propagation import propagate
 from .rounds import START_FROM, Round, plan_rounds
-from .sampling import ClipConditions, TiledPredictor, denoise, make_scheduler
+from .sampling import ClipConditions, Start, TiledPredictor, denoise, make_scheduler
+from .schedule import share_noise
+from .seam import match_border
 from .windows import WindowSettings
 
 
@@ -54,20 +59,38 @@ class Settings:
     start_from: str = "source"
     feather: int = 8
     paste: str = "feather"
+    strength: float = 1.0
+    """Share of the denoising that is run; below 1 it starts from `fill`"""
+    fill: str = "cone + detail"
+    """Model-free fill to start from when `strength` is below 1"""
+    propagate: bool = False
+    """Whether hidden pixels that a moving camera shows in other frames are borrowed from them first"""
+    match: int = 0
+    """Pixels over which the result is drawn to the known colours at their border; 0 leaves it as it is"""
     official_input: bool = False
     """Uint8 truncation before SAM and the known box of equal pads, for parity."""
 
     def __post_init__(self) -> None:
-        for name, value, known in (("start_from", self.start_from, START_FROM), ("paste", self.paste, PASTES)):
+        for name, value, known in (
+            ("start_from", self.start_from, START_FROM),
+            ("paste", self.paste, PASTES),
+            ("fill", self.fill, tuple(FILLS)),
+        ):
             if value not in known:
                 raise SamplingError(f"{name} is {value!r}, but must be one of {', '.join(known)}")
+        if not 0 < self.strength <= 1:
+            raise SamplingError(
+                f"the strength is {self.strength}, but must be above 0 and at most 1; 1 denoises in full"
+            )
+        if self.match < 0:
+            raise SamplingError(f"the border match is {self.match} px, but must be 0 or more; 0 turns it off")
         if self.windows_at_once < 1:
             raise SamplingError(f"windows at once is {self.windows_at_once}, but must be at least 1")
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Every random number of one round: start noise and posterior noise, both [F, 4, h, w]."""
+    """Every random number of one round: start noise and posterior noise, both [F, C, h, w]."""
 
     start: torch.Tensor
     posterior: torch.Tensor
@@ -82,11 +105,28 @@ class RoundResult:
     """What one round leaves behind."""
 
     latents: torch.Tensor
-    """[F, 4, h, w]"""
+    """[F, C, h, w]"""
     features: torch.Tensor
     """SAM features [F, L, C] of the region the round started from"""
     frames: torch.Tensor
-    """[F, H, W, 3], 0..1, as decoded"""
+    """[F, H, W, 3], 0..1, as decoded, borrowed pixels on top"""
+
+
+def settings_of(preset: Preset, rre: str) -> Settings:
+    """The settings that a preset stands for."""
+    return Settings(
+        steps=preset.steps,
+        guidance=guide_by_text(preset.cfg),
+        windows=WindowSettings(
+            preset.window, preset.overlap, frames=preset.frame_window, frame_overlap=preset.frame_overlap
+        ),
+        rre=rre,
+        strength=preset.strength,
+        fill=preset.fill,
+        propagate=preset.propagate,
+        feather=preset.feather,
+        match=preset.match,
+    )
 
 
 def seeded_draw(seed: int) -> Draw:
@@ -105,14 +145,17 @@ def run_round(
     on_step: Any = None,
 ) -> RoundResult:
     """Outpaint `frames` [F, h, w, 3] 0..1 onto `canvas`. text: positive and negative embeddings, each [1, L, D]."""
+    config = networks.unet.config
     levels = to_levels_official(frames * 2 - 1) if settings.official_input else to_levels(frames)
     features = encode_frames(networks.sam.to(networks.device), levels)
     spans = settings.windows.plan_frames(len(frames))
     known = official_known_box(canvas.size, canvas.source.size) if settings.official_input else canvas.source
-    mask = cell_mask(generation_mask(canvas.size, known))
+    mask = generation_mask(canvas.size, known).expand(len(frames), -1, -1)
     placed = place_source(frames, canvas.size, canvas.source, GREY)
+    if settings.propagate:
+        placed, mask = propagate(placed, mask)
     clip = ClipConditions(
-        mask=mask.expand(len(frames), 1, -1, -1),
+        mask=cell_mask(mask, hidden=config.hidden_cells)[:, None],
         masked_latents=encode(networks.vae, placed, draws.posterior, networks.device),
         text=text,
         layout=layout_tokens(networks.layout_encoder, features, spans, networks.device, networks.dtype),
@@ -129,8 +172,17 @@ def run_round(
         networks.device,
         networks.dtype,
     )
-    latents = denoise(predictor, draws.start, make_scheduler(), settings.steps, on_step)
-    return RoundResult(latents, features, decode(networks.vae, latents, networks.device))
+    start = None
+    if settings.strength < 1:
+        filled = encode(networks.vae, fill_hidden(placed, mask, settings.fill), draws.posterior, networks.device)
+        start = Start(filled, settings.strength)
+    noise = share_noise(draws.start, config.noise_share)
+    scheduler = make_scheduler(config.prediction, config.spacing)
+    latents = denoise(predictor, noise, scheduler, settings.steps, on_step, start)
+    decoded = match_border(decode(networks.vae, latents, networks.device), placed, mask, settings.match)
+    if settings.propagate:
+        decoded = paste_borrowed(decoded, placed, mask, settings.feather)
+    return RoundResult(latents, features, decoded)
 
 
 def outpaint(
@@ -152,7 +204,7 @@ def outpaint(
     for index, step in enumerate(rounds):
         if index:
             start = _next_start(settings, decoded, frames, rounds[index - 1])
-        shape = (len(frames), 4, step.canvas.size.h // CELL, step.canvas.size.w // CELL)
+        shape = (len(frames), networks.unet.config.out_channels, *(side // CELL for side in step.canvas.size))
         report = (lambda i, _, r=index: on_step(r, i)) if on_step else None
         decoded = run_round(networks, settings, start, step.canvas, text, draw(index, shape), report).frames
     return trim_frames(_paste(settings, decoded, frames, start, step), canvas)

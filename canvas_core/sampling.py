@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import DDIMScheduler
@@ -12,24 +12,56 @@ from .errors import SamplingError
 from .fusion import fuse_frames, fuse_windows
 from .guidance import Branch, Guidance
 from .relative_region import relative_region
+from .schedule import STEPS, rates
 from .windows import WindowSettings, frame_weights
 
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """predict(x [F, C, H, W], timestep) -> the network's prediction on the whole canvas, same shape."""
 
 
-def make_scheduler() -> DDIMScheduler:
-    """Follow-Your-Canvas's DDIM: plain linear betas rescaled to zero terminal SNR, v-prediction, leading time steps."""
-    return DDIMScheduler(
+PREDICTIONS = {"v": "v_prediction", "x0": "sample"}
+"""What a network predicts, and what diffusers calls it."""
+
+
+class Stepped(NamedTuple):
+    """What a scheduler of diffusers answers to a step."""
+
+    prev_sample: torch.Tensor
+
+
+class TrailingScheduler(DDIMScheduler):
+    """DDIM on evenly spaced time steps that start at pure noise and end at the clean latent.
+
+    Those of diffusers leave a little noise for counts such as 7, and end at a step -1 for counts such as 61.
+    """
+
+    def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
+        """Time steps [num_inference_steps], falling."""
+        self.num_inference_steps = num_inference_steps
+        self.timesteps = torch.linspace(STEPS - 1, -1, num_inference_steps + 1)[:-1].round().long()
+
+    def step(self, model_output: torch.Tensor, timestep: torch.Tensor, sample: torch.Tensor) -> Stepped:
+        """Song et al., "Denoising Diffusion Implicit Models" (2021), equation 12 without noise, to the next time step."""
+        signal, amount = rates(timestep)
+        clean = model_output if self.config.prediction_type == "sample" else signal * sample - amount * model_output
+        left = self.timesteps[self.timesteps < timestep]
+        if not len(left):
+            return Stepped(clean)
+        next_signal, next_amount = rates(left[0])
+        return Stepped(next_signal * clean + next_amount * (sample - signal * clean) / amount)
+
+
+def make_scheduler(prediction: str = "v", spacing: str = "leading") -> DDIMScheduler:
+    """Follow-Your-Canvas's DDIM: plain linear betas rescaled to zero terminal SNR; the defaults are the published ones."""
+    return (TrailingScheduler if spacing == "trailing" else DDIMScheduler)(
         num_train_timesteps=1000,
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="linear",
         steps_offset=1,
         clip_sample=False,
-        prediction_type="v_prediction",
+        prediction_type=PREDICTIONS[prediction],
         rescale_betas_zero_snr=True,
-        timestep_spacing="leading",
     )
 
 
@@ -116,6 +148,25 @@ class TiledPredictor:
         return out.float().cpu()
 
 
+class Start(NamedTuple):
+    """Where denoising begins when not at pure noise."""
+
+    latents: torch.Tensor
+    """[F, C, H, W], to be noised"""
+    strength: float
+    """Share of the schedule that is run, above 0 and up to 1, as `denoise` of ComfyUI's samplers"""
+
+
+def _begin(noise: torch.Tensor, scheduler: Any, steps: int, start: Start | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The time steps to run and the noisy latents at the first of them."""
+    if start is None or start.strength == 1:
+        scheduler.set_timesteps(steps)
+        return scheduler.timesteps, noise * scheduler.init_noise_sigma
+    scheduler.set_timesteps(min(int(steps / start.strength), scheduler.config.num_train_timesteps))
+    timesteps = scheduler.timesteps[-steps:]
+    return timesteps, scheduler.add_noise(start.latents, noise, timesteps[:1])
+
+
 @torch.inference_mode()
 def denoise(
     predict: Predict,
@@ -123,8 +174,9 @@ def denoise(
     scheduler: Any,
     steps: int,
     on_step: Callable[[int, torch.Tensor], None] | None = None,
+    start: Start | None = None,
 ) -> torch.Tensor:
-    """Latents [F, C, H, W] from noise of that shape. on_step(index, latents) is called after every step.
+    """Latents [F, C, H, W] from noise of that shape, or from `start`. on_step(index, latents) is called after every step.
 
     Raises SamplingError as soon as a prediction is not finite.
     """
@@ -134,9 +186,8 @@ def denoise(
         )
     if not torch.isfinite(noise).all():
         raise SamplingError("the start latents hold values that are not finite; check what made them")
-    scheduler.set_timesteps(steps)
-    x = noise * scheduler.init_noise_sigma
-    for index, timestep in enumerate(scheduler.timesteps):
+    timesteps, x = _begin(noise, scheduler, steps, start)
+    for index, timestep in enumerate(timesteps):
         prediction = predict(x, timestep)
         if not torch.isfinite(prediction).all():
             raise SamplingError(

@@ -15,38 +15,12 @@ from torch.nn.functional import interpolate, silu
 from ..errors import ConditioningError
 from .layers import Attend, Attention, FeedForward, TimestepEmbedding, attend, bind, sinusoid
 from .motion import MotionModule
+from .preconditioning import CleanGuess, fill_cells
+from .unet_config import UNetConfig
 
 Control = dict[str, list[torch.Tensor | None]]
 """Residuals of a ControlNet or adapter: `input` after each layer on the way down, `middle`, and `output` for the skips; the last of
 each list is used first."""
-
-
-@dataclass(frozen=True)
-class UNetConfig:
-    """Sizes of the UNet; defaults are the published model's. Levels run from full to coarsest resolution."""
-
-    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
-    layers_per_block: int = 2
-    heads: tuple[int, ...] = (5, 10, 20, 20)
-    attention: tuple[bool, ...] = (True, True, True, False)
-    """Whether a level has spatial transformers."""
-    text_width: int = 1024
-    layout_width: int = 1024
-    in_channels: int = 9
-    """Noisy latent 0:4, mask 4, masked latent 5:9."""
-    out_channels: int = 4
-    norm_groups: int = 32
-    norm_eps: float = 1e-5
-    max_frames: int = 64
-    """Length of the motion modules' position code."""
-    prediction: str = "v"
-    """What the network predicts; the samplers of this package know v."""
-    region_features: int = 320
-    """Sinusoid features of each of the six region integers."""
-
-    @property
-    def time_width(self) -> int:
-        return 4 * self.block_out_channels[0]
 
 
 class ResnetBlock(nn.Module):
@@ -230,8 +204,32 @@ class FollowYourCanvasUNet(nn.Module):
         """x [(B F), 9, H, W], timestep [B], text [B, L, D], layout [B, N, D'], fps [B] (training frame stride, 2 to 16),
         region [B, 6] integers in pixels -> v [(B F), 4, H, W].
 
-        Raises ConditioningError when a clip is longer than the position code or a token width does not fit.
+        With x0 prediction the clean latent comes back instead, float32. Raises ConditioningError when a clip is longer than
+        the position code or a token width does not fit.
         """
+        tokens = (text, layout, fps, region, attend, control)
+        if self.config.prediction == "v":
+            return self._run(x, timestep, *tokens)
+        channels = self.config.out_channels
+        noisy, mask, fill = x.float().split([channels, 1, channels], dim=1)
+        if self.config.carry:
+            fill = fill_cells(fill, mask, x.shape[0] // timestep.shape[0], self.config.carry)
+        guess = CleanGuess(noisy, fill, mask, timestep, self.config.spread)
+        # The guess holds all that the noisy latent tells, without the noise that tells nothing.
+        return guess.finish(self._run(torch.cat([guess.start, mask, fill], dim=1).to(x), timestep, *tokens))
+
+    def _run(
+        self,
+        x: torch.Tensor,
+        timestep: torch.Tensor,
+        text: torch.Tensor,
+        layout: torch.Tensor,
+        fps: torch.Tensor,
+        region: torch.Tensor,
+        attend: Attend,
+        control: Control | None,
+    ) -> torch.Tensor:
+        """The network itself; shapes as in `forward`."""
         c = self._conditions(x, timestep, text, layout, fps, region, attend)
         control = {key: list(parts) for key, parts in (control or {}).items()}
         h = _add_control(self.conv_in(x), control, "input")

@@ -219,6 +219,18 @@ def test_a_cell_takes_its_first_pixel(size, box, cell):
     assert cell_mask(mask[None], cell)[0].tolist() == slow
 
 
+@pytest.mark.parametrize("cell", [2, 8])
+def test_a_cell_is_hidden_when_any_of_its_pixels_is(cell):
+    size, draw = Size(5 * cell, 3 * cell), torch.Generator().manual_seed(0)
+    mask = (torch.rand(4, *size, generator=draw) < 1 / cell**2).float()
+    cells = cell_mask(mask, cell, "any")
+    assert cells.shape == (4, 5, 3) and 0 < cells.mean() < 1
+    for frame, y, x in cells.new_ones(cells.shape).nonzero().tolist():
+        pixels = mask[frame, y * cell : (y + 1) * cell, x * cell : (x + 1) * cell]
+        assert cells[frame, y, x] == pixels.max()
+    assert (cells >= cell_mask(mask, cell)).all()
+
+
 @given(sizes, st.builds(Size, st.integers(0, 4), st.integers(0, 4)))
 def test_the_official_box_has_equal_pads(source, extra):
     canvas = Size(source.h + extra.h, source.w + extra.w)

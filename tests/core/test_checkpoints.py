@@ -145,12 +145,11 @@ def test_conversion_writes_metadata(models, tmp_path):
     target = convert(models.ckpt, tmp_path / "converted.safetensors", rre="official")
     with safe_open(target, framework="pt") as file:
         metadata = file.metadata()
-    assert json.loads(metadata["canvas.config"]) == {
-        "heads": list(tiny.UNET.heads),
-        "norm_groups": 32,
-        "norm_eps": 1e-5,
-        "prediction": "v",
-    }
+    stored = json.loads(metadata["canvas.config"])
+    assert {"heads", "norm_groups", "norm_eps", "prediction", "spacing"} <= stored.keys()
+    assert {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}.items() <= vars(
+        tiny.UNET
+    ).items()
     assert (metadata["canvas.architecture"], metadata["canvas.rre"]) == ("follow_your_canvas", "official")
     assert metadata["modelspec.title"] == "canvas"
 
@@ -329,11 +328,9 @@ def test_a_vae_file_is_recognised(tmp_path, make, prefix):
     assert pictures.shape == frames.shape and (pictures - decode(vae, latents)).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("kind", ["sam", "model", "missing", "latents of 16"])
+@pytest.mark.parametrize("kind", ["sam", "model", "missing"])
 def test_other_files_are_not_vaes(tmp_path, models, kind):
     path = getattr(models, kind, tmp_path / "vae.safetensors")
-    if kind == "latents of 16":
-        save_file(AutoencoderTiny(latent_channels=16).state_dict(), path)
     with pytest.raises(CheckpointError, match="not a VAE|not a usable VAE|there is no file"):
         load_autoencoder(path)
 
@@ -425,12 +422,32 @@ def test_spare_tensors_are_ignored(tmp_path, models):
     assert (outputs(path)[0] - outputs(models.model)[0]).abs().max() < 1e-5
 
 
-def test_another_prediction_is_refused(tmp_path):
-    path = tiny.write_checkpoint(
-        tmp_path / "eps.safetensors", metadata={"canvas.config": json.dumps({"prediction": "eps"})}
-    )
-    with pytest.raises(CheckpointError, match="predicts 'eps'"):
+X0 = {"prediction": "x0", "carry": [0.5] * 4, "spread": [1.0, 0.5, 0.25, 2.0]}
+UNUSABLE = {
+    "prediction": ({"prediction": "eps"}, "says prediction 'eps', but this version knows v, x0"),
+    "cells": ({"hidden_cells": "some"}, "says hidden_cells 'some', but this version knows first, any"),
+    "spacing": ({"spacing": "linspace"}, "says spacing 'linspace', but this version knows leading, trailing"),
+    "no carry": ({"prediction": "x0"}, "has 0 numbers under 'carry', but x0 prediction of 4 channels needs as many"),
+    "short spread": (X0 | {"spread": [1.0]}, "has 1 numbers under 'spread'"),
+}
+
+
+@pytest.mark.parametrize(("stored", "message"), UNUSABLE.values(), ids=UNUSABLE)
+def test_a_config_that_cannot_be_run_is_refused(tmp_path, stored, message):
+    path = with_metadata(tmp_path / "other.safetensors", canvas_config=json.dumps(stored))
+    with pytest.raises(CheckpointError, match=f"other.safetensors cannot be used: .* {message}"):
         open_checkpoint(path)
+
+
+def test_everything_that_shapes_do_not_tell_survives_conversion(tmp_path):
+    stored = X0 | {"noise_share": 0.5, "latent_scale": 1.0, "colours": [0.5] * 9, "hidden_cells": "any"}
+    stored |= {"reads_text": False, "spacing": "trailing"}
+    presets = json.dumps({"default": {"steps": 3}})
+    path = with_metadata(tmp_path / "a.safetensors", canvas_config=json.dumps(stored), canvas_presets=presets)
+    for checkpoint in map(open_checkpoint, (path, convert(path, tmp_path / "b.safetensors"))):
+        given = {name: getattr(checkpoint.config, name) for name in stored}
+        assert given == {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
+        assert checkpoint.presets["default"].steps == 3
 
 
 def test_an_unknown_rre_convention_is_refused(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from canvas_core.canvas import Box, Canvas, Pads, Size, canvas_of_pads, canvas_of_size, place_source, trim_frames
-from canvas_core.compositing import inward_alpha, paste_official, paste_source
+from canvas_core.compositing import inward_alpha, paste_borrowed, paste_official, paste_source
 from canvas_core.errors import GeometryError
 
 sizes = st.builds(Size, st.integers(1, 40), st.integers(1, 40))
@@ -102,6 +102,41 @@ def test_the_edge_of_the_canvas_gets_no_feather(anchor):
     assert [middle < 1 for middle in middles] == open_sides
 
 
+def islands(frames=3, seed=0):
+    """A mask of blobs, each frame another; about half is hidden."""
+    noise = torch.rand(frames, 1, 29, 37, generator=torch.Generator().manual_seed(seed))
+    return (torch.nn.functional.avg_pool2d(noise, 7, 1, 3)[:, 0] > 0.5).float()
+
+
+def slow_depth(mask):
+    """Distance of every pixel [H, W] to the nearest hidden one."""
+    y, x = torch.meshgrid(*(torch.arange(side) for side in mask.shape), indexing="ij")
+    places = torch.stack([y, x], dim=-1).flatten(0, 1).float()
+    return torch.cdist(places, places[mask.flatten() > 0]).min(1).values.view(mask.shape)
+
+
+@pytest.mark.parametrize("feather", [0, 1, 5])
+def test_borrowed_pixels_fade_by_their_depth(feather):
+    mask = islands()
+    result, frames = random_frames(Size(29, 37), 1, 3), random_frames(Size(29, 37), 2, 3)
+    pasted, depth = paste_borrowed(result, frames, mask, feather), torch.stack([slow_depth(one) for one in mask])
+    alpha = (depth / (feather + 1)).clamp(max=1)[..., None]
+    assert torch.allclose(pasted, frames * alpha + result * (1 - alpha), atol=0.03)  # OpenCV's distances are rounded
+    assert torch.equal(pasted[mask == 1], result[mask == 1])
+    assert torch.equal(pasted[depth > 1.03 * feather + 1], frames[depth > 1.03 * feather + 1])
+    assert feather or torch.equal(pasted[mask == 0], frames[mask == 0])
+
+
+def test_the_edge_of_the_frame_does_not_fade_and_inputs_stay():
+    mask, (result, frames) = torch.ones(2, 13, 17), (random_frames(Size(13, 17), seed) for seed in (1, 2))
+    mask[0, :, 9:], mask[1] = 0, 0
+    kept = [value.clone() for value in (mask, result, frames)]
+    pasted = paste_borrowed(result, frames, mask, 3)
+    assert torch.equal(pasted[0, :, 13:], frames[0, :, 13:]) and torch.equal(pasted[1], frames[1])
+    assert not torch.equal(pasted[0, :, 9:12], frames[0, :, 9:12])
+    assert all(torch.equal(one, other) for one, other in zip(kept, (mask, result, frames), strict=True))
+
+
 CANVAS = Canvas(Size(32, 40), Box(8, 8, 13, 17), Box(0, 0, 32, 40))
 FRAMES, RESULT = random_frames(Size(13, 17), 1), random_frames(Size(32, 40), 2)
 REFUSED = {
@@ -112,6 +147,8 @@ REFUSED = {
     "more frames": (lambda: paste_source(RESULT[:1], FRAMES, CANVAS), "1 frames and the source 2"),
     "negative feather": (lambda: paste_source(RESULT, FRAMES, CANVAS, -1), "feather is -1"),
     "wide feather": (lambda: paste_source(RESULT, FRAMES, CANVAS, 7), "feather is 7 px, but must be 0 to 6"),
+    "borrowed, size": (lambda: paste_borrowed(RESULT, RESULT[:, 1:], RESULT[..., 0]), r"frames \[2, 31, 40, 3\]"),
+    "borrowed, mask": (lambda: paste_borrowed(RESULT, RESULT, RESULT[:1, ..., 0]), r"mask \[1, 32, 40\]"),
     "official, no room": (lambda: paste_official(FRAMES, FRAMES, Size(13, 17)), "nothing to paste"),
 }
 

@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 ROOT = Path(os.environ.get("CANVAS_GOLDEN") or Path(__file__).parents[3] / "shared" / "golden")
+CLIPS = ROOT.parent / "clips"
+"""Short real clips."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 from segment_anything.modeling import ImageEncoderViT
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet, UNetConfig
+from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet
 from canvas_core.models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
+from canvas_core.models.unet_config import UNetConfig
 
 UNET = UNetConfig(
     block_out_channels=(64, 64),

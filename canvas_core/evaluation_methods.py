@@ -1,0 +1,35 @@
+"""What the evaluation runs: a model by a preset, and propagation with a fill but no model."""
+
+import torch
+
+from .canvas import Canvas
+from .errors import ConditioningError
+from .evaluation import Outpaint, filling
+from .fill import fill_hidden
+from .pipeline import Networks, outpaint, seeded_draw, settings_of
+from .presets import Preset
+from .propagation import propagate
+
+
+def model_method(networks: Networks, preset: Preset, rre: str, seed: int) -> Outpaint:
+    """A model that reads no prompt, run by a preset. Raises ConditioningError for one that does."""
+    config = networks.unet.config
+    if config.reads_text:
+        raise ConditioningError(
+            "the evaluation has no prompts for its clips, and this model reads them; evaluate a model that reads none"
+        )
+    text = dict.fromkeys(("negative", "positive"), torch.zeros(1, 1, config.text_width))
+
+    def run(source: torch.Tensor, canvas: Canvas) -> torch.Tensor:
+        return outpaint(networks, settings_of(preset, rre), source, canvas, text, seeded_draw(seed))
+
+    return run
+
+
+def propagation_method(fill: str) -> Outpaint:
+    """Propagation, then a fill, as a method."""
+
+    def run(frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return fill_hidden(*propagate(frames, mask), fill)
+
+    return filling(run)

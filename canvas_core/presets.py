@@ -1,0 +1,46 @@
+"""How a model is best run: the settings a checkpoint recommends, by name, under `canvas.presets` in its metadata."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from .errors import CheckpointError
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings of one run; those here are Follow-Your-Canvas's."""
+
+    steps: int = 40
+    cfg: float = 8.0
+    strength: float = 1.0
+    fill: str = "cone + detail"
+    propagate: bool = False
+    window: int = 512
+    overlap: int = 128
+    frame_window: int = 64
+    frame_overlap: int = 16
+    feather: int = 8
+    match: int = 0
+
+
+def read_presets(metadata: Mapping[str, str]) -> dict[str, Preset]:
+    """The presets of a checkpoint, at least `default`. Raises CheckpointError when they cannot be read."""
+    try:
+        stored = json.loads(metadata.get("canvas.presets", "{}"))
+        presets = {str(name): Preset(**settings) for name, settings in stored.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        known = ", ".join(field.name for field in fields(Preset))
+        raise CheckpointError(
+            f"the metadata 'canvas.presets' cannot be read ({error}); it must name settings out of {known}; update the pack or convert the checkpoint again"
+        ) from None
+    return {DEFAULT: Preset(), **presets}
+
+
+def choose_preset(presets: Mapping[str, Preset], name: str) -> Preset:
+    """A preset by name. Raises CheckpointError when the checkpoint has none of that name."""
+    if name not in presets:
+        raise CheckpointError(f"the model has no preset {name!r}; choose one of {', '.join(presets)}")
+    return presets[name]

@@ -1,0 +1,155 @@
+"""From the arguments of the command line to outpainted frames."""
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from . import built_in, checkpoints, pipeline
+from .autoencoder import load_autoencoder
+from .canvas import Canvas, Size
+from .cli import fill_in, make_canvas, make_windows
+from .errors import ConditioningError, SamplingError
+from .guidance import guide_by_text, guide_by_text_and_layout
+from .presets import choose_preset
+from .rounds import plan_rounds
+from .text import encode_text
+from .video import Clip, read_clip
+from .windows import WindowSettings
+
+
+@dataclass(frozen=True)
+class Outpainted:
+    """A source clip, its canvas, and the finished frames [F, H, W, 3] 0..1."""
+
+    clip: Clip
+    canvas: Canvas
+    frames: torch.Tensor
+
+
+def read_source(args: argparse.Namespace) -> Clip:
+    """The source clip, cut to --frames."""
+    if args.frames is not None and args.frames < 1:
+        raise SamplingError(f"--frames is {args.frames}, but must be at least 1")
+    return read_clip(args.input, args.frames)
+
+
+def choose_device(args: argparse.Namespace) -> tuple[str, torch.dtype]:
+    """Where and in which precision to run: a GPU when there is one. Raises SamplingError when the device asked for is not there."""
+    device = args.device or (
+        "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    )
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SamplingError(
+            f"the device {device!r} cannot be used ({str(error).splitlines()[0]}); try --device cpu"
+        ) from None
+    return device, getattr(torch, args.dtype or ("float32" if device == "cpu" else "float16"))
+
+
+def open_model(args: argparse.Namespace) -> checkpoints.Checkpoint:
+    """The model of the command line or the built-in one, whose preset fills in what was left out."""
+    checkpoint = checkpoints.open_checkpoint(args.model or built_in.require(built_in.MODEL))
+    fill_in(args, choose_preset(checkpoint.presets, args.preset))
+    return checkpoint
+
+
+def load_networks(
+    args: argparse.Namespace, checkpoint: checkpoints.Checkpoint, device: str, dtype: torch.dtype
+) -> pipeline.Networks:
+    """The networks of a checkpoint with their image encoder and VAE. Raises ConditioningError when a file was not given."""
+    own = None if args.model else built_in
+    sam = args.sam or (own and own.require(own.SAM))
+    if not sam:
+        raise ConditioningError(
+            "Follow-Your-Canvas reads the layout with Segment Anything; give sam_vit_b_01ec64.pth with --sam"
+        )
+    vae = args.vae or (args.base and args.base / "vae") or (own and own.require(own.VAE))
+    if not vae:
+        raise ConditioningError(
+            "there is no VAE; give the Stable Diffusion 2.1 folder with --base, or a file with --vae"
+        )
+    return pipeline.Networks(
+        unet=checkpoints.load_unet(checkpoint, dtype, device),
+        layout_encoder=checkpoints.load_layout_encoder(checkpoint, dtype, device),
+        sam=checkpoints.load_sam(sam),
+        vae=load_autoencoder(vae),
+        device=device,
+        dtype=dtype,
+    )
+
+
+def encode_prompts(args: argparse.Namespace, config: Any, device: str) -> dict[str, torch.Tensor]:
+    """Positive and negative embeddings, each [1, L, D]. Raises ConditioningError when the text encoder is missing or another one's."""
+    width = config.text_width
+    if not config.reads_text:
+        if args.prompt or args.negative:
+            raise ConditioningError("this model reads no prompt; leave --prompt and --negative out")
+        return dict.fromkeys(("negative", "positive"), torch.zeros(1, 1, width))
+    if not args.base:
+        raise ConditioningError(
+            "Follow-Your-Canvas needs a text encoder even for an empty prompt; give the Stable Diffusion 2.1 folder with --base"
+        )
+    negative, positive = encode_text(args.base, [args.negative, args.prompt], device).chunk(2)
+    if positive.shape[-1] != width:
+        raise ConditioningError(
+            f"the text encoder in {args.base} is {positive.shape[-1]} wide, but this canvas model takes {width}; use the Stable Diffusion 2.1 folder"
+        )
+    return {"negative": negative, "positive": positive}
+
+
+def make_settings(args: argparse.Namespace, windows: WindowSettings, rre: str) -> pipeline.Settings:
+    """The settings of the command line. Raises SamplingError on a value out of range."""
+    if not 0 <= args.seed < 2**64:
+        raise SamplingError(f"--seed is {args.seed}, but must be 0 to {2**64 - 1}")
+    if not 2 <= args.fps <= 16:
+        raise SamplingError(f"--fps is {args.fps}, but is the training frame stride and must be 2 to 16; 8 is usual")
+    return pipeline.Settings(
+        steps=args.steps,
+        guidance=guide_by_text(args.cfg)
+        if args.layout_cfg is None
+        else guide_by_text_and_layout(args.cfg, args.layout_cfg),
+        fps=args.fps,
+        windows=windows,
+        windows_at_once=args.batch,
+        rre=args.rre or rre,
+        start_from=args.start_from,
+        strength=args.strength,
+        fill=args.fill,
+        propagate=args.propagate,
+        match=args.match,
+        feather=args.feather,
+        paste=args.paste,
+    )
+
+
+def run_outpaint(args: argparse.Namespace) -> Outpainted:
+    """Read the source, load the model and outpaint round by round, with a progress bar. Raises CanvasError."""
+    clip = read_source(args)
+    canvas = make_canvas(args, Size(*clip.frames.shape[1:3]))
+    checkpoint = open_model(args)
+    windows = make_windows(args)
+    device, dtype = choose_device(args)
+    settings = make_settings(args, windows, checkpoint.rre)
+    text = encode_prompts(args, checkpoint.config, device)
+    networks = load_networks(args, checkpoint, device, dtype)
+    count = len(plan_rounds(canvas, windows))
+    with tqdm(total=count * args.steps, unit="step") as bar:
+
+        def report(index: int, step: int) -> None:
+            bar.set_description(f"round {index + 1}/{count}")
+            bar.update()
+
+        frames = clip.frames.float() / 255
+        try:
+            result = pipeline.outpaint(
+                networks, settings, frames, canvas, text, pipeline.seeded_draw(args.seed), report
+            )
+        except torch.OutOfMemoryError:
+            raise SamplingError(
+                f"the device {device} ran out of memory; lower --batch, then --frame-window (16 at least), then --window"
+            ) from None
+    return Outpainted(clip, canvas, result)

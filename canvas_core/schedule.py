@@ -1,0 +1,35 @@
+"""The noise schedule of Follow-Your-Canvas: 1,000 linear betas, rescaled to zero terminal signal-to-noise ratio."""
+
+from functools import lru_cache
+
+import torch
+
+STEPS = 1000
+
+
+@lru_cache
+def signal_rates() -> torch.Tensor:
+    """Share [1000] of the clean latent in the noisy one at each time step: the square root of alpha bar, 0 at the last.
+
+    Rescaled as in Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2024), algorithm 1.
+    """
+    rates = (1 - torch.linspace(0.00085, 0.012, STEPS, dtype=torch.float64)).cumprod(0).sqrt()
+    return ((rates - rates[-1]) * rates[0] / (rates[0] - rates[-1])).float()
+
+
+def rates(timestep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Signal and noise rate at time steps 0..999, fractions allowed; their squares add up to 1."""
+    table = signal_rates().to(timestep.device)
+    position = timestep.float().clamp(0, STEPS - 1)
+    below = position.floor().long()
+    signal = torch.lerp(table[below], table[(below + 1).clamp(max=STEPS - 1)], position - below)
+    return signal, (1 - signal.square()).sqrt()
+
+
+def share_noise(noise: torch.Tensor, share: float) -> torch.Tensor:
+    """Noise [F, ...] of independent frames, mixed so that `share` of its variance is common to all frames. Stays of unit variance."""
+    if share == 0 or len(noise) == 1:
+        return noise
+    own, mean = (1 - share) ** 0.5, noise.sum(0, keepdim=True) / len(noise) ** 0.5
+    overlap = own / len(noise) ** 0.5  # the mean holds a part of each frame already
+    return ((overlap**2 + share) ** 0.5 - overlap) * mean + own * noise

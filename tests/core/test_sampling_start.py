@@ -1,0 +1,108 @@
+"""Where denoising starts and ends: any number of steps, part of the schedule, both predictions."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from canvas_core.errors import SamplingError
+from canvas_core.guidance import guide_by_text, text_guidance
+from canvas_core.pipeline import Settings
+from canvas_core.sampling import Start, denoise, make_scheduler
+from canvas_core.schedule import rates
+from canvas_core.training.sheets import sample_few
+
+SHAPE = (3, 5, 7, 11)
+
+
+def noise(seed=0):
+    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed))
+
+
+class Oracle:
+    """Knows the clean latent; notes what it is asked."""
+
+    def __init__(self, clean, prediction="x0"):
+        self.clean, self.prediction, self.asked = clean, prediction, []
+
+    def __call__(self, x, timestep):
+        self.asked.append((x.clone(), int(timestep)))
+        signal, amount = rates(timestep)
+        if self.prediction == "x0":
+            return self.clean
+        epsilon = (x - signal * self.clean) / amount
+        return signal * epsilon - amount * self.clean
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 61, 103])
+@pytest.mark.parametrize("prediction", ["x0", "v"])
+def test_a_perfect_prediction_gives_the_clean_latent(prediction, steps):
+    oracle, done = Oracle(noise(1), prediction), []
+    scheduler = make_scheduler(prediction, "trailing")
+    result = denoise(oracle, noise(), scheduler, steps, lambda index, _: done.append(index))
+    assert torch.allclose(result, noise(1), atol=1e-3)
+    assert done == list(range(steps))
+    times = [time for _, time in oracle.asked]
+    assert times[0] == 999 and times == sorted(set(times), reverse=True) and times[-1] >= 0
+    assert torch.equal(oracle.asked[0][0], noise())
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+@pytest.mark.parametrize(("steps", "strength"), [(1, 0.5), (4, 0.3), (7, 0.7), (5, 0.001), (30, 0.49), (20, 0.99)])
+def test_part_of_the_schedule_starts_from_the_noised_latents(spacing, steps, strength):
+    oracle, given = Oracle(noise(1)), noise(2)
+    result = denoise(oracle, noise(), make_scheduler("x0", spacing), steps, None, Start(given, strength))
+    assert len(oracle.asked) == steps
+    x, time = oracle.asked[0]
+    signal, amount = rates(torch.tensor(time))
+    assert torch.allclose(x, signal * given + amount * noise(), atol=1e-4)
+    assert (time + 1) / 1000 <= strength + 1 / steps and oracle.asked[-1][1] >= 0
+    if spacing == "trailing":
+        assert torch.allclose(result, noise(1), atol=1e-4)
+
+
+def test_the_whole_schedule_ignores_where_it_starts():
+    runs = [
+        denoise(torch.mul, noise(), make_scheduler(), 3, None, start)
+        for start in (None, Start(noise(3), 1), Start(noise(4), 1))
+    ]
+    assert torch.equal(runs[0], runs[1]) and torch.equal(runs[0], runs[2])
+
+
+def bend(x, timestep):
+    """A prediction that is never right."""
+    return torch.tanh(x + timestep.flatten()[0] / 1000)
+
+
+@pytest.mark.parametrize("prediction", ["x0", "v"])
+@pytest.mark.parametrize("steps", [1, 4, 5, 40])
+def test_trailing_steps_are_those_of_diffusers_where_these_divide(prediction, steps):
+    own = make_scheduler(prediction, "trailing")
+    theirs = DDIMScheduler.from_config(own.config, timestep_spacing="trailing")
+    expected = denoise(bend, noise(), theirs, steps)
+    assert torch.allclose(denoise(bend, noise(), own, steps), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 6, 9])
+def test_sample_sheets_use_the_same_sampler(steps):
+    expected = denoise(bend, noise(), make_scheduler("x0", "trailing"), steps)
+    assert torch.allclose(sample_few(bend, noise(), 1, steps), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("strength", [0, -0.5, 1.5, float("nan")])
+def test_a_strength_out_of_range_is_refused(strength):
+    with pytest.raises(SamplingError, match="the strength is .* above 0 and at most 1"):
+        Settings(strength=strength)
+
+
+def test_an_unknown_fill_is_refused():
+    with pytest.raises(SamplingError, match="fill is 'magic', but must be one of grey"):
+        Settings(fill="magic")
+
+
+def test_guidance_of_scale_one_runs_the_positive_branch_alone():
+    positive, negative, one = noise(), noise(1), guide_by_text(1)
+    assert [tuple(branch) for branch in one.branches] == [("positive", "real")]
+    assert torch.equal(one.combine(positive), positive)
+    assert torch.allclose(text_guidance(negative, positive, 1), positive, atol=1e-5)
+    both = guide_by_text(1.5)
+    assert torch.equal(both.combine(negative, positive), text_guidance(negative, positive, 1.5))

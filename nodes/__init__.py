@@ -2,9 +2,9 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .adapters.folders import register_sam_folder
+from .adapters.folders import register_folders
 
-register_sam_folder()  # before the loader nodes list its files
+register_folders()  # before the loader nodes list its files
 
 
 class CanvasExtension(ComfyExtension):
@@ -13,7 +13,8 @@ class CanvasExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         from .canvas import CanvasExpand, CanvasPreview
         from .compositing import CanvasComposite
-        from .conditioning import CanvasEncodeLayout, CanvasGuider
+        from .conditioning import CanvasEmptyPrompt, CanvasEncodeLayout, CanvasGuider
+        from .fill import CanvasFill
         from .loaders import CanvasLoadLayoutEncoder, CanvasLoadModel
         from .sampling import CanvasOutpaintRounds, CanvasTiledSampler
         from .windows import CanvasApplyWindows, CanvasTimeWindows, CanvasWindows
@@ -31,4 +32,6 @@ class CanvasExtension(ComfyExtension):
             CanvasTiledSampler,
             CanvasOutpaintRounds,
             CanvasComposite,
+            CanvasFill,
+            CanvasEmptyPrompt,
         ]

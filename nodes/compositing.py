@@ -4,8 +4,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..canvas_core.canvas import Canvas, trim_frames
-from ..canvas_core.compositing import PASTES, paste_as_published, paste_source
+from ..canvas_core.canvas import Canvas, generation_mask, place_source, trim_frames
+from ..canvas_core.compositing import PASTES, paste_as_published, paste_borrowed, paste_source
+from ..canvas_core.errors import GeometryError
+from ..canvas_core.seam import match_border
 from . import sockets
 
 
@@ -43,13 +45,55 @@ class CanvasComposite(io.ComfyNode):
                     tooltip="feather keeps source pixels exactly; official is Follow-Your-Canvas's paste, which does not.",
                     advanced=True,
                 ),
+                io.Image.Input(
+                    "filled",
+                    optional=True,
+                    tooltip="The images of Canvas Fill: pixels borrowed from other frames are put back too.",
+                ),
+                io.Mask.Input("mask", optional=True, tooltip="The mask of Canvas Fill, which goes with `filled`."),
+                io.Int.Input(
+                    "match",
+                    default=0,
+                    min=0,
+                    max=512,
+                    optional=True,
+                    tooltip="Pixels over which the result is drawn to the known colours at their border, so that no seam shows. 0 turns it off.",
+                ),
             ],
             outputs=[io.Image.Output(display_name="images")],
         )
 
     @classmethod
-    def execute(cls, result: Any, source: Any, canvas: Canvas, feather: int = 8, how: str = PASTES[0]) -> io.NodeOutput:
+    def execute(
+        cls,
+        result: Any,
+        source: Any,
+        canvas: Canvas,
+        feather: int = 8,
+        how: str = PASTES[0],
+        filled: Any = None,
+        mask: Any = None,
+        match: int = 0,
+    ) -> io.NodeOutput:
         result, source = result[..., :3], source[..., :3].to(result)
+        if (filled is None) != (mask is None):
+            raise GeometryError(
+                "only one of 'filled' and 'mask' is connected, but borrowed pixels need both; connect both outputs of Canvas Fill, or none"
+            )
+        if filled is not None:
+            filled, mask = filled[..., :3].to(result), mask.to(result)
+        if match:
+            result = match_border(result, *_known(source, canvas, filled, mask), match)
+        if filled is not None:
+            result = paste_borrowed(result, filled, mask, feather)
         if how == "official":
             return io.NodeOutput(trim_frames(paste_as_published(result, source, canvas), canvas))
         return io.NodeOutput(trim_frames(paste_source(result, source, canvas, feather), canvas))
+
+
+def _known(source: Any, canvas: Canvas, filled: Any, mask: Any) -> tuple[Any, Any]:
+    """Frames of the whole canvas and the mask of what is hidden in them: those of Canvas Fill, or the placed source."""
+    if filled is not None:
+        return filled, mask
+    hidden = generation_mask(canvas.size, canvas.source).expand(len(source), -1, -1)
+    return place_source(source, canvas.size, canvas.source), hidden

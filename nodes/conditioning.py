@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 from node_helpers import conditioning_set_values
 
@@ -83,6 +84,30 @@ class CanvasEncodeLayout(io.ComfyNode):
         real, null = encoder.read(images, windows.plan_frames(len(images)))
         layout = Layout(real, null, canvas.source, encoder.rre if rre == FROM_FILE else rre, fps)
         return io.NodeOutput(*(conditioning_set_values(cond, {"canvas": layout}) for cond in (positive, negative)))
+
+
+class CanvasEmptyPrompt(io.ComfyNode):
+    """Stands in for a text encoder with a model that reads no prompt."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="CanvasEmptyPrompt",
+            display_name="Canvas Empty Prompt",
+            category=sockets.CATEGORY,
+            description="The prompt of a canvas model that reads none, such as the built-in one. Takes the place of both prompts.",
+            search_aliases=["no prompt", "prompt free", "null conditioning"],
+            inputs=[sockets.LayoutEncoder.Input("encoder", tooltip="From Canvas Load Layout Encoder.")],
+            outputs=[io.Conditioning.Output(display_name="conditioning")],
+        )
+
+    @classmethod
+    def execute(cls, encoder: LayoutReader) -> io.NodeOutput:
+        if encoder.reads_text:
+            raise ConditioningError(
+                "this canvas model reads prompts; connect CLIP Text Encode with the text encoder it was trained with"
+            )
+        return io.NodeOutput([[torch.zeros(1, 1, encoder.text_width), {}]])
 
 
 def _scale(name: str, default: float, tooltip: str) -> Any:

@@ -3,6 +3,7 @@ async (plan) => {
   const GAP = 40, TITLE = 30, TOP = plan.groups.length > 1 ? 110 : 60, BAND = 170, LEFT = 40, COLUMN_GAP = 80
   const app = window.app
   app.graph.clear()
+  app.graph.id = crypto.randomUUID() // the frontend remembers widget values by graph, node and name
   const nodes = {}
   const columns = [...new Set(plan.nodes.map((n) => n.column))].sort((a, b) => a - b)
   const left = {}

@@ -13,6 +13,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 PACK = Path(__file__).parents[1]
 sys.path[:0] = [str(PACK / "scripts"), str(PACK / "tests" / "support")]
@@ -24,6 +25,7 @@ from workflow_plans import (  # noqa: E402
     CANVAS_FILE,
     CLIP_FILE,
     INPAINT_FILE,
+    PICTURE_FILE,
     PLANS,
     SAM_FILE,
     TEXT_FILE,
@@ -67,17 +69,19 @@ def open_frontend(playwright: Any, url: str) -> Page:
     return page
 
 
-def name_files(base: Path) -> None:
-    """Empty files of the right names, so that the frontend offers them."""
+def name_files(root: Path, base: Path) -> None:
+    """Empty files of the right names, so that the frontend offers them, and the picture that ComfyUI brings along."""
     for folder, name in FILES.items():
         (base / "models" / folder).mkdir(parents=True, exist_ok=True)
         (base / "models" / folder / name).touch()
     (base / "input").mkdir(exist_ok=True)
     (base / "input" / CLIP_FILE).touch()
+    shutil.copy(root / "input" / PICTURE_FILE, base / "input")
 
 
 def normalise(workflow: dict[str, Any]) -> dict[str, Any]:
-    """Without what depends on the screen or the version of the frontend."""
+    """Without what depends on the run, the screen or the version of the frontend."""
+    workflow["id"] = str(UUID(int=0))
     workflow["extra"] = {}
     return workflow
 
@@ -116,7 +120,7 @@ def picture_nodes(page: Page, target: Path) -> None:
     )
     for name in names:
         width, height = page.evaluate(
-            """(name) => { app.graph.clear(); const n = LiteGraph.createNode(name); app.graph.add(n); n.pos = [20, 50]; n.showAdvanced = true;
+            """(name) => { app.graph.clear(); app.graph.id = crypto.randomUUID(); const n = LiteGraph.createNode(name); app.graph.add(n); n.pos = [20, 50]; n.showAdvanced = true;
             n.setSize([340, n.computeSize()[1]]); return n.size }""",
             name,
         )
@@ -131,7 +135,7 @@ def build(target: Path, pictures: bool = True) -> None:
             f"ComfyUI is {root}, Chromium {CHROMIUM if CHROMIUM.is_file() else 'missing'}; both are needed to build workflows"
         )
     base = Path(tempfile.mkdtemp(prefix="video-canvas-"))
-    name_files(base)
+    name_files(root, base)
     try:
         with running(root, base) as server, sync_playwright() as playwright:
             page = open_frontend(playwright, server.url)

@@ -11,12 +11,21 @@ TEXT_FILE = "sd21_text_encoder.safetensors"
 VAE_FILE = "sd21_vae.safetensors"
 INPAINT_FILE = "sd-v1-5-inpainting.safetensors"
 CLIP_FILE = "bear.mp4"
+PICTURE_FILE = "example.png"  # ComfyUI comes with it
+
+SMALL_FILE = "canvas_small.safetensors"
+SMALL_SAM_FILE = "canvas_small_sam.safetensors"
+SMALL_VAE_FILE = "canvas_small_vae.safetensors"
 
 FOLLOW_YOUR_CANVAS_FILES = f"""
 - `models/diffusion_models/{CANVAS_FILE}`: `checkpoint-40000.ckpt` of [Follow-Your-Canvas](https://github.com/mayuelala/FollowYourCanvas), as it is or made by `python -m canvas_core convert`
 - `models/sams/{SAM_FILE}`: ViT-B of [Segment Anything](https://github.com/facebookresearch/segment-anything#model-checkpoints)
 - `models/text_encoders/{TEXT_FILE}`: `text_encoder/model.safetensors` of [Stable Diffusion 2.1]({BASE})
 - `models/vae/{VAE_FILE}`: `vae/diffusion_pytorch_model.safetensors` of the same
+"""
+
+SMALL_MODEL_FILES = f"""
+The model comes with the pack: `{SMALL_FILE}`, `{SMALL_SAM_FILE}` and `{SMALL_VAE_FILE}`. There is nothing to download and no prompt to write.
 """
 
 
@@ -349,4 +358,107 @@ model, **Canvas Guider** gives text and layout a scale each.
     ),
 )
 
-PLANS = (SINGLE_ROUND, TWO_K, ANY_MODEL)
+QUICK_ASPECT = "16:9"
+QUICK_MULTIPLE = 8
+QUICK_FILL = {"how": "cone + detail", "propagate": True}
+QUICK_WINDOWS = {"window": 512, "overlap": 128, "frames": 16, "frame_overlap": 4}
+QUICK_SAMPLER = {
+    "seed": 0,
+    "control_after_generate": "fixed",
+    "steps": 1,
+    "cfg": 1.0,
+    "sampler_name": "euler",
+    "scheduler": "simple",
+    "denoise": 1.0,
+}
+QUICK_COMPOSITE = {"feather": 0, "match": 64}
+
+
+def _quick_path(source: str) -> tuple[Node, ...]:
+    """From the frames `source` to the finished ones, `composite.images`, with the built-in model."""
+    expand = {"how": "aspect", "how.aspect": QUICK_ASPECT, "multiple": QUICK_MULTIPLE}
+    prompt = dict.fromkeys(("positive", "negative"), "prompt.conditioning")
+    layout = {"images": source, "canvas": "expand.canvas", "windows": "windows.windows", "encoder": "encoder.encoder"}
+    known = {"vae": "vae.VAE", "pixels": "fill.images", "mask": "fill.mask"}
+    pasted = {"source": source, "canvas": "expand.canvas", "filled": "fill.images", "mask": "fill.mask"}
+    return (
+        Node("model", "CanvasLoadModel", 1, {"file": SMALL_FILE}),
+        Node("encoder", "CanvasLoadLayoutEncoder", 1, {"file": SMALL_FILE, "sam": SMALL_SAM_FILE}),
+        Node("vae", "VAELoader", 1, {"vae_name": SMALL_VAE_FILE}),
+        Node("expand", "CanvasExpand", 2, expand, {"images": source}),
+        Node("fill", "CanvasFill", 2, QUICK_FILL, {"images": "expand.placed", "mask": "expand.mask"}),
+        Node("windows", "CanvasWindows", 2, QUICK_WINDOWS),
+        Node("prompt", "CanvasEmptyPrompt", 2, links={"encoder": "encoder.encoder"}),
+        Node("layout", "CanvasEncodeLayout", 3, links={**prompt, **layout}),
+        Node(
+            "known",
+            "InpaintModelConditioning",
+            3,
+            {"noise_mask": False},
+            {"positive": "layout.positive", "negative": "layout.negative", **known},
+        ),
+        Node(
+            "sampler",
+            "CanvasTiledSampler",
+            3,
+            QUICK_SAMPLER,
+            {"model": "model.model", "windows": "windows.windows", **_conditioned("known")},
+        ),
+        Node("decode", "VAEDecode", 4, links={"samples": "sampler.latent", "vae": "vae.VAE"}),
+        Node("composite", "CanvasComposite", 4, QUICK_COMPOSITE, {"result": "decode.IMAGE", **pasted}),
+    )
+
+
+QUICK_START = Plan(
+    "quick_start",
+    (
+        _note(
+            "note",
+            0,
+            f"""
+## Outpaint a clip with the built-in model
+
+Choose your clip in **Load Video** and press Run. It comes back as {QUICK_ASPECT}, with every pixel of yours as it was.
+
+{SMALL_MODEL_FILES}
+
+- Another format: change *how* in **Canvas Expand** to an aspect, an exact size, or pixels per side. A clip that is {QUICK_ASPECT} already needs this.
+- Where the camera moves, **Canvas Fill** borrows pixels that other frames show; the model makes the rest.
+- Another try: another *seed* in **Canvas Tiled Sampler**.
+- The model is small. For large areas and fine detail take *follow_your_canvas_2k* with its own files.
+""",
+            440,
+        ),
+        Node("load", "LoadVideo", 1, {"file": CLIP_FILE}, height=380),
+        Node("parts", "GetVideoComponents", 1, links={"video": "load.VIDEO"}),
+        *_quick_path("parts.images"),
+        *_save(4, "composite.images"),
+    ),
+)
+
+QUICK_START_STILL = Plan(
+    "quick_start_still",
+    (
+        _note(
+            "note",
+            0,
+            f"""
+## Outpaint a picture with the built-in model
+
+Choose your picture in **Load Image** and press Run. It comes back as {QUICK_ASPECT}, with every pixel of yours as it was.
+
+{SMALL_MODEL_FILES}
+
+- Another format: change *how* in **Canvas Expand** to an aspect, an exact size, or pixels per side. A picture that is {QUICK_ASPECT} already needs this.
+- Another try: another *seed* in **Canvas Tiled Sampler**.
+- For clips there is *quick_start*.
+""",
+            380,
+        ),
+        Node("load", "LoadImage", 1, {"image": PICTURE_FILE}, height=380),
+        *_quick_path("load.IMAGE"),
+        Node("save", "SaveImage", 4, {"filename_prefix": "outpainted"}, {"images": "composite.images"}, height=320),
+    ),
+)
+
+PLANS = (QUICK_START, QUICK_START_STILL, SINGLE_ROUND, TWO_K, ANY_MODEL)

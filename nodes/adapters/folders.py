@@ -4,13 +4,21 @@ from pathlib import Path
 
 import folder_paths
 
+from ...canvas_core import built_in
+
 SAM_FOLDER = "sams"
 """The folder other packs use for Segment Anything."""
 
 
-def register_sam_folder() -> None:
-    """Add models/sams, keeping what extra_model_paths.yaml or another pack has registered."""
-    paths, extensions = folder_paths.folder_names_and_paths.get(SAM_FOLDER, ([], set()))
-    default = str(Path(folder_paths.models_dir) / SAM_FOLDER)
-    merged = list(dict.fromkeys([*paths, default]))
-    folder_paths.folder_names_and_paths[SAM_FOLDER] = (merged, set(extensions) | folder_paths.supported_pt_extensions)
+def register_folders() -> None:
+    """Add models/sams and the folders of the built-in model, keeping what the user or another pack has registered."""
+    _add(SAM_FOLDER, Path(folder_paths.models_dir) / SAM_FOLDER)
+    for path in (built_in.MODEL, built_in.SAM, built_in.VAE):
+        _add(path.parent.name, path.parent)
+
+
+def _add(name: str, folder: Path) -> None:
+    """Search a folder last, after the user's own."""
+    paths, extensions = folder_paths.folder_names_and_paths.get(name, ([], set()))
+    merged = list(dict.fromkeys([*paths, str(folder)]))
+    folder_paths.folder_names_and_paths[name] = (merged, set(extensions) | folder_paths.supported_pt_extensions)

@@ -17,11 +17,13 @@ from .conds import Tokens
 
 @dataclass(frozen=True)
 class LayoutReader:
-    """The socket type CANVAS_LAYOUT_ENCODER: both networks and the file's RRE convention."""
+    """The socket type CANVAS_LAYOUT_ENCODER: both networks, and what the file says of RRE and prompts."""
 
     sam: Any
     encoder: Any
     rre: str
+    text_width: int
+    reads_text: bool
 
     def read(self, frames: torch.Tensor, spans: list[range]) -> tuple[Tokens, Tokens]:
         """Real and null tokens of each time window of frames [F, h, w, 3] 0..1."""
@@ -61,4 +63,6 @@ def load_layout_reader(canvas_path: str, sam_path: str) -> LayoutReader:
         _patcher(load_sam(sam_path)),
         _patcher(load_layout_encoder(checkpoint, operations=comfy.ops.manual_cast)),
         checkpoint.rre,
+        checkpoint.config.text_width,
+        checkpoint.config.reads_text,
     )

@@ -12,12 +12,15 @@ import comfy.utils
 import torch
 from comfy.ldm.modules.attention import optimized_attention
 from comfy.model_base import BaseModel, ModelType
+from comfy.model_sampling import V_PREDICTION, X0, ModelSamplingDiscrete
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 
-from ...canvas_core.canvas import CELL, Size
+from ...canvas_core.canvas import CELL, Size, cell_mask
 from ...canvas_core.checkpoints import check_fits, open_checkpoint
 from ...canvas_core.errors import ConditioningError
-from ...canvas_core.models.follow_your_canvas import FollowYourCanvasUNet, UNetConfig
+from ...canvas_core.models.follow_your_canvas import FollowYourCanvasUNet
+from ...canvas_core.models.unet_config import UNetConfig
+from ...canvas_core.schedule import share_noise
 from .conds import CONDExpanded, CONDLayout, CONDRelativeRegion, Layout
 
 WEIGHT_DTYPES = {
@@ -64,12 +67,34 @@ class CanvasDiffusionModel(FollowYourCanvasUNet):
         return super().forward(x, *per_clip, attend=attend, control=control)
 
 
+class SharedNoise:
+    """Start noise with a common part in all frames, where the network was trained with it."""
+
+    noise_share = 0.0
+
+    def noise_scaling(self, sigma: Any, noise: torch.Tensor, latent_image: Any, max_denoise: bool = False) -> Any:
+        return super().noise_scaling(sigma, share_noise(noise, self.noise_share), latent_image, max_denoise)  # type: ignore[misc]
+
+
+class VelocitySampling(SharedNoise, ModelSamplingDiscrete, V_PREDICTION):
+    """For networks that predict v."""
+
+
+class CleanSampling(SharedNoise, ModelSamplingDiscrete, X0):
+    """For networks that predict the clean latent."""
+
+
 class CanvasModel(BaseModel):
     """Follow-Your-Canvas in core's terms: frames are the batch, mask and masked latent are concatenated."""
 
     def __init__(self, config: "CanvasConfig", device: Any = None):
         super().__init__(config, ModelType.V_PREDICTION, device=device, unet_model=CanvasDiffusionModel)
+        network = config.network
+        self.model_sampling = (CleanSampling if network.prediction == "x0" else VelocitySampling)(config)
+        self.model_sampling.noise_share = network.noise_share
         self.set_inpaint()
+        if network.out_channels != comfy.latent_formats.SD15.latent_channels:
+            self.blank_inpaint_image_like = torch.zeros_like  # core's grey is Stable Diffusion's; 0 is ours
 
     def concat_cond(self, **kwargs: Any) -> torch.Tensor:
         noise, image, mask = kwargs["noise"], kwargs.get("concat_latent_image"), kwargs.get("concat_mask")
@@ -80,15 +105,16 @@ class CanvasModel(BaseModel):
         for name, latent in (("latent", noise), ("masked latent", image)):
             if latent is not None and latent.shape[1] != self.latent_format.latent_channels:
                 raise ConditioningError(
-                    f"the {name} has {latent.shape[1]} channels, but the canvas model takes {self.latent_format.latent_channels}; use a Stable Diffusion 1 or 2 VAE"
+                    f"the {name} has {latent.shape[1]} channels, but the canvas model takes {self.latent_format.latent_channels}; use the VAE it was trained with"
                 )
         if mask is not None and not mask.any():
             raise ConditioningError(
-                "the mask is empty, so there is nothing to generate; connect the mask of Canvas Expand (1 = generate)"
+                "the mask is empty, so there is nothing to generate; connect the mask of Canvas Expand or Canvas Fill (1 = generate), or save the images of Canvas Fill if it borrowed everything"
             )
         if mask is not None and tuple(mask.shape[-2:]) == tuple(CELL * side for side in noise.shape[-2:]):
-            # Published choice: the first pixel of a cell speaks for it. Core would interpolate.
-            kwargs["concat_mask"] = mask[..., ::CELL, ::CELL]
+            hidden = self.model_config.network.hidden_cells
+            # Core would interpolate between the pixels of a cell, and round a slightly hidden one to known.
+            kwargs["concat_mask"] = cell_mask(mask.ceil() if hidden == "any" else mask, hidden=hidden)
         return super().concat_cond(**kwargs)
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
@@ -117,6 +143,17 @@ class CanvasModel(BaseModel):
         return cond_value if isinstance(cond_value, CONDExpanded) else None
 
 
+class CanvasLatent(comfy.latent_formats.LatentFormat):
+    """Latents of another VAE than Stable Diffusion's."""
+
+    def __init__(self, network: UNetConfig):
+        self.latent_channels = network.out_channels
+        self.scale_factor = network.latent_scale
+        shown = [list(network.colours[i : i + 3]) for i in range(0, len(network.colours), 3)]
+        if shown:
+            self.latent_rgb_factors = shown + [[0.0] * 3] * (network.out_channels - len(shown))
+
+
 class CanvasConfig(comfy.supported_models_base.BASE):
     """What core's BaseModel wants to know of a model family."""
 
@@ -130,6 +167,9 @@ class CanvasConfig(comfy.supported_models_base.BASE):
 
     def __init__(self, config: UNetConfig):
         super().__init__({"config": config})
+        self.network = config
+        if config.out_channels != self.latent_format.latent_channels:
+            self.latent_format = CanvasLatent(config)
 
 
 def load_canvas_model(path: str, weight_dtype: str = "default", disable_dynamic: bool = False) -> Any:

@@ -4,18 +4,16 @@ from fractions import Fraction
 import pytest
 import torch
 from comfy_home import find_comfyui
-from golden import ROOT
+from golden import CLIPS
+from PIL import Image
 
 from canvas_core.video import write_clip
-
-CLIPS = ROOT.parent / "clips"
 
 
 def put_clip(target):
     """The real bear clip, or a drawn one of its size and length where there is none."""
     if (CLIPS / "bear.mp4").is_file():
-        shutil.copy(CLIPS / "bear.mp4", target)
-        target.chmod(0o644)
+        shutil.copyfile(CLIPS / "bear.mp4", target)
         return
     across = torch.linspace(0, 200, 512).expand(512, -1)
     frames = (torch.stack([across.roll(8 * i, 1), across.T, across], dim=-1).byte() for i in range(16))
@@ -42,6 +40,7 @@ def base(tmp_path_factory):
     tiny_core.write_inpaint_checkpoint(models / "checkpoints" / "sd-v1-5-inpainting.safetensors", clip)
     (base / "input").mkdir()
     put_clip(base / "input" / "bear.mp4")
+    Image.linear_gradient("L").convert("RGB").save(base / "input" / "example.png")
     return base
 
 

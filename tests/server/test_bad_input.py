@@ -7,6 +7,7 @@ import pytest
 import tiny
 import torch
 from safetensors.torch import load_file, save_file
+from server_runs import run_twice
 
 resource = pytest.importorskip("resource")  # limits of a process, which Windows has not
 
@@ -22,16 +23,6 @@ class Creator:
 
     def __reduce__(self):
         return (open, (str(self.path), "w"))
-
-
-def run_twice(server, prompt, message):
-    """The prompt fails both times with the same message, and the server lives on."""
-    outcomes = [server.run(prompt) for _ in range(2)]
-    for outcome in outcomes:
-        assert outcome.kind == "execution_error", outcome.kind
-        assert message in outcome.message, outcome.message
-    assert outcomes[0].message == outcomes[1].message
-    assert server.process.poll() is None
 
 
 def with_model(name):

@@ -1,6 +1,5 @@
 """The reference workflows in a running ComfyUI, made small, on a real clip."""
 
-import io
 import threading
 import time
 
@@ -9,7 +8,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from server_runs import run_for_frames
 
 from canvas_core.video import read_clip
 
@@ -36,7 +35,7 @@ def download(server, item, folder):
     return path
 
 
-@pytest.mark.parametrize("name", workflows.NAMES)
+@pytest.mark.parametrize("name", [name for name in workflows.NAMES if name not in workflows.QUICK])
 def test_workflow_runs_and_is_cached(server, tmp_path, name):
     prompt = small(name)
     outcome = server.run(prompt)
@@ -79,28 +78,6 @@ def test_workflow_validates_as_shipped(server, name):
     assert ended[0].kind == "execution_interrupted"
     assert status == 200, answer
     assert answer["node_errors"] == {}
-
-
-def with_saved_image(prompt, node, output=0):
-    """A prompt that also saves a node's images losslessly; earlier outputs are taken out."""
-    prompt = {
-        key: value
-        for key, value in prompt.items()
-        if value["class_type"] not in ("SaveVideo", "CreateVideo", "CanvasPreview")
-    }
-    prompt["save"] = {"class_type": "SaveImage", "inputs": {"images": [node, output], "filename_prefix": "frames"}}
-    return prompt
-
-
-def saved_frames(server, outcome):
-    images = [Image.open(io.BytesIO(server.view(item))) for item in outcome.history["outputs"]["save"]["images"]]
-    return np.stack([np.asarray(image) for image in images])
-
-
-def run_for_frames(server, prompt, node):
-    outcome = server.run(with_saved_image(prompt, node))
-    assert outcome.kind == "execution_success", outcome.message
-    return saved_frames(server, outcome)
 
 
 def one_round(prompt, prefix, images, expand_inputs, seed, settings):

@@ -7,6 +7,8 @@ from comfy_home import PACK
 
 FOLDER = PACK / "workflows" / "api"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+QUICK = [name for name in NAMES if name.startswith("quick_start")]
+"""Those that run the built-in model."""
 
 SMALL = {
     "ImageScale": {"width": 64, "height": 64},

@@ -207,30 +207,19 @@ class FollowYourCanvasUNet(nn.Module):
         With x0 prediction the clean latent comes back instead, float32. Raises ConditioningError when a clip is longer than
         the position code or a token width does not fit.
         """
-        tokens = (text, layout, fps, region, attend, control)
+        c = self._conditions(x, timestep, text, layout, fps, region, attend)
         if self.config.prediction == "v":
-            return self._run(x, timestep, *tokens)
+            return self._run(x, c, control)
         channels = self.config.out_channels
         noisy, mask, fill = x.float().split([channels, 1, channels], dim=1)
         if self.config.carry:
-            fill = fill_cells(fill, mask, x.shape[0] // timestep.shape[0], self.config.carry)
+            fill = fill_cells(fill, mask, c.frames, self.config.carry)
         guess = CleanGuess(noisy, fill, mask, timestep, self.config.spread)
         # The guess holds all that the noisy latent tells, without the noise that tells nothing.
-        return guess.finish(self._run(torch.cat([guess.start, mask, fill], dim=1).to(x), timestep, *tokens))
+        return guess.finish(self._run(torch.cat([guess.start, mask, fill], dim=1).to(x), c, control))
 
-    def _run(
-        self,
-        x: torch.Tensor,
-        timestep: torch.Tensor,
-        text: torch.Tensor,
-        layout: torch.Tensor,
-        fps: torch.Tensor,
-        region: torch.Tensor,
-        attend: Attend,
-        control: Control | None,
-    ) -> torch.Tensor:
+    def _run(self, x: torch.Tensor, c: Conditions, control: Control | None) -> torch.Tensor:
         """The network itself; shapes as in `forward`."""
-        c = self._conditions(x, timestep, text, layout, fps, region, attend)
         control = {key: list(parts) for key, parts in (control or {}).items()}
         h = _add_control(self.conv_in(x), control, "input")
         skips = [h]

@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 import torch
 from einops import rearrange
-from torch.nn.functional import max_pool2d
 from torch.utils.data import Dataset
 
-from ..canvas import CELL, Box, Size
+from ..canvas import Box, Size, cell_mask
 from ..models.sam import prepare_frame
 from ..relative_region import relative_region
 from .anchor_target import AnchorTargetSettings, sample_anchor_target
@@ -143,7 +142,7 @@ class Samples(Dataset[dict[str, torch.Tensor]]):
         masks = torch.from_numpy(np.concatenate([sample.mask for sample in samples]))[:, None].float()
         return {
             "latents": encode_blocks(self.kernel, frames),
-            "mask": max_pool2d(masks, CELL),
+            "mask": cell_mask(masks, hidden="any"),
             "eye": torch.cat([self._look(sample) for sample in samples]),
             "region": torch.tensor([sample.region for sample in samples]),
             "fps": torch.tensor([sample.fps for sample in samples]),

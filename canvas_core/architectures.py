@@ -67,7 +67,6 @@ STORED = (
     "norm_groups",
     "norm_eps",
     "prediction",
-    "carry",
     "spread",
     "noise_share",
     "latent_scale",
@@ -131,12 +130,10 @@ def _check_unet_config(config: UNetConfig) -> None:
             raise CheckpointError(
                 f"the metadata 'canvas.config' says {name} {getattr(config, name)!r}, but this version knows {', '.join(known)}; update the pack"
             )
-    for name in ("carry", "spread"):
-        values = getattr(config, name)
-        if config.prediction == "x0" and len(values) != channels:
-            raise CheckpointError(
-                f"the metadata 'canvas.config' has {len(values)} numbers under '{name}', but x0 prediction of {channels} channels needs as many; download the file again"
-            )
+    if config.prediction == "x0" and len(config.spread) != channels:
+        raise CheckpointError(
+            f"the metadata 'canvas.config' has {len(config.spread)} numbers under 'spread', but x0 prediction of {channels} channels needs as many; download the file again"
+        )
     fits = isinstance(heads, tuple) and len(heads) == len(widths) and all(isinstance(n, int) and n > 0 for n in heads)
     if not fits or any(width % n for width, n in zip(widths, heads, strict=True)):
         raise CheckpointError(

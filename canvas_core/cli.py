@@ -44,6 +44,7 @@ def _add_training_commands(commands: Any) -> None:
     train.add_argument("config", type=Path, help="a JSON file such as recipes/built_in.json")
     train.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for states, log and model")
     train.add_argument("--minutes", type=float, help="stop after this time; the same command goes on later")
+    train.add_argument("--until", type=int, metavar="STEP", help="stop there, for example to go on by another file")
 
 
 def _add_demo(commands: Any) -> None:

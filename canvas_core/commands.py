@@ -67,7 +67,7 @@ def train(args: argparse.Namespace) -> None:
         ) from None
     recipe = read_recipe(args.config)
     trainer = Trainer(recipe.task, recipe.schedule, args.output, recipe.seed)
-    done = trainer.run(args.minutes, print)
+    done = trainer.run(args.minutes, print, args.until)
     print("training is complete" if done else f"stopped at step {trainer.step}; the same command goes on")
 
 
@@ -82,7 +82,10 @@ def evaluate(args: argparse.Namespace) -> None:
         for name in names
     }
     args.output.mkdir(parents=True, exist_ok=True)
-    references = {f"propagation, {fill}": propagation_method(fill) for fill in ("cone", "cone + detail")}
+    references = {
+        "propagation, cone": propagation_method("cone"),
+        "propagation, cone, texture": propagation_method("cone", 1.0),
+    }
     found = evaluate_files(methods, args.clips, args.pictures, args.output, drafts={"draft"}, references=references)
     print((args.output / "evaluation.md").read_text(encoding="utf-8"))
     print(f"{sum(bar.passed for bar in found)} of {len(found)} bars hold; wrote {args.output}")

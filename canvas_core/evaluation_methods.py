@@ -1,4 +1,4 @@
-"""What the evaluation runs: a model by a preset, and propagation with a fill but no model."""
+"""What the evaluation runs: a model by a preset, and the same steps around a fill but no model."""
 
 import torch
 
@@ -9,6 +9,7 @@ from .fill import fill_hidden
 from .pipeline import Networks, outpaint, seeded_draw, settings_of
 from .presets import Preset
 from .propagation import propagate
+from .texture import add_texture
 
 
 def model_method(networks: Networks, preset: Preset, rre: str, seed: int) -> Outpaint:
@@ -26,10 +27,11 @@ def model_method(networks: Networks, preset: Preset, rre: str, seed: int) -> Out
     return run
 
 
-def propagation_method(fill: str) -> Outpaint:
-    """Propagation, then a fill, as a method."""
+def propagation_method(fill: str, texture: float = 0.0) -> Outpaint:
+    """Propagation, then a fill, then a share of texture, as a method."""
 
     def run(frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return fill_hidden(*propagate(frames, mask), fill)
+        frames, mask = propagate(frames, mask)
+        return add_texture(fill_hidden(frames, mask, fill), frames, mask, texture)
 
     return filling(run)

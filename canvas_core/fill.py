@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -15,7 +15,16 @@ from .errors import GeometryError
 Image = npt.NDArray[np.float32]
 """[H, W, 3] or [H, W], 0..1."""
 
-Fill = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Report = Callable[[float], None]
+"""Is called as a long work goes on, with the share 0..1 that is done; may raise to stop it."""
+
+
+class Fill(Protocol):
+    """Fills the hidden area of frames [F, H, W, 3] where mask [F, H, W] is 1."""
+
+    def __call__(self, frames: torch.Tensor, mask: torch.Tensor, report: Report | None = None) -> torch.Tensor:
+        """The filled frames; known pixels untouched."""
+
 
 TELEA_RADIUS = 5
 """Pixels."""
@@ -153,13 +162,15 @@ def check_hidden(frames: torch.Tensor, mask: torch.Tensor) -> None:
 
 
 def _of_each_frame(fill: Callable[[Image, Surroundings], Image]) -> Fill:
-    def fill_clip(frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def fill_clip(frames: torch.Tensor, mask: torch.Tensor, report: Report | None = None) -> torch.Tensor:
         check_hidden(frames, mask)
         hidden: npt.NDArray[np.bool_] = (mask > 0).cpu().numpy()
         images = frames.detach().float().cpu().numpy()
         filled: dict[int, Any] = {}
         out = frames.clone()
         for index, source in enumerate(_nearest_seen(hidden)):
+            if report:
+                report(index / len(frames))
             if not hidden[index].any():
                 continue
             if source not in filled:
@@ -186,10 +197,12 @@ FILLS: dict[str, Fill] = {
     "cone": _of_each_frame(_cone),
     "cone + detail": _of_each_frame(_cone_and_detail),
 }
-"""Name to a function of frames [F, H, W, 3] and mask [F, H, W] that gives the filled frames, known pixels untouched."""
+"""Every fill by its name."""
 
 
-def fill_hidden(frames: torch.Tensor, mask: torch.Tensor, how: str = "cone") -> torch.Tensor:
+def fill_hidden(
+    frames: torch.Tensor, mask: torch.Tensor, how: str = "cone", report: Report | None = None
+) -> torch.Tensor:
     """Frames [F, H, W, 3] with the hidden area (mask [F, H, W] = 1) filled as FILLS[how] does; known pixels untouched.
 
     A frame that is hidden altogether takes the nearest filled one in time. Raises GeometryError for an unknown name,
@@ -197,4 +210,4 @@ def fill_hidden(frames: torch.Tensor, mask: torch.Tensor, how: str = "cone") -> 
     """
     if how not in FILLS:
         raise GeometryError(f"the fill is {how!r}, but must be one of {', '.join(FILLS)}")
-    return FILLS[how](frames, mask)
+    return FILLS[how](frames, mask, report)

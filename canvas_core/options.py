@@ -111,7 +111,9 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="share of the denoising that is run, above 0 to 1; below 1 it starts from --fill (default: the model's, else 1)",
     )
-    how.add_argument("--fill", choices=tuple(FILLS), help="fill without a model, to start from (default: the model's)")
+    how.add_argument(
+        "--fill", choices=tuple(FILLS), help="fill without a model, to start from or to refine (default: the model's)"
+    )
     how.add_argument(
         "--propagate",
         action=argparse.BooleanOptionalAction,
@@ -136,9 +138,19 @@ def add_paste_options(parser: argparse.ArgumentParser) -> None:
         "--feather", type=int, help="inward blend of the source's border in pixels (default: the model's, else 8)"
     )
     how.add_argument(
+        "--refine",
+        action=argparse.BooleanOptionalAction,
+        help="lay what the model adds to its own smooth fill over --fill (default: the model's, else off)",
+    )
+    how.add_argument(
         "--match",
         type=int,
         help="pixels over which the result is drawn to the source's colours at the border (default: the model's, else 0)",
+    )
+    how.add_argument(
+        "--texture",
+        type=float,
+        help="share 0 to 1 of the source's detail that is laid over the generated area (default: the model's, else 0)",
     )
     how.add_argument(
         "--paste",

@@ -27,10 +27,12 @@ from .models.layout_encoder import LayoutEncoder, layout_tokens
 from .models.sam import encode_frames, to_levels, to_levels_official
 from .presets import Preset
 from .propagation import propagate
+from .refine import refine_fill
 from .rounds import START_FROM, Round, plan_rounds
 from .sampling import ClipConditions, Start, TiledPredictor, denoise, make_scheduler
 from .schedule import share_noise
 from .seam import match_border
+from .texture import add_texture, check_share
 from .windows import WindowSettings
 
 
@@ -62,11 +64,15 @@ class Settings:
     strength: float = 1.0
     """Share of the denoising that is run; below 1 it starts from `fill`"""
     fill: str = "cone + detail"
-    """Model-free fill to start from when `strength` is below 1"""
+    """Model-free fill to start from when `strength` is below 1, and to `refine`"""
     propagate: bool = False
     """Whether hidden pixels that a moving camera shows in other frames are borrowed from them first"""
+    refine: bool = False
+    """Whether only what the model adds to its own smooth fill is taken, and laid over `fill`; for x0 prediction"""
     match: int = 0
     """Pixels over which the result is drawn to the known colours at their border; 0 leaves it as it is"""
+    texture: float = 0.0
+    """Share 0..1 of the known area's detail that is laid over the generated one; 0 leaves it as it is"""
     official_input: bool = False
     """Uint8 truncation before SAM and the known box of equal pads, for parity."""
 
@@ -84,6 +90,7 @@ class Settings:
             )
         if self.match < 0:
             raise SamplingError(f"the border match is {self.match} px, but must be 0 or more; 0 turns it off")
+        check_share(self.texture)
         if self.windows_at_once < 1:
             raise SamplingError(f"windows at once is {self.windows_at_once}, but must be at least 1")
 
@@ -125,7 +132,9 @@ def settings_of(preset: Preset, rre: str) -> Settings:
         fill=preset.fill,
         propagate=preset.propagate,
         feather=preset.feather,
+        refine=preset.refine,
         match=preset.match,
+        texture=preset.texture,
     )
 
 
@@ -179,10 +188,17 @@ def run_round(
     noise = share_noise(draws.start, config.noise_share)
     scheduler = make_scheduler(config.prediction, config.spacing)
     latents = denoise(predictor, noise, scheduler, settings.steps, on_step, start)
-    decoded = match_border(decode(networks.vae, latents, networks.device), placed, mask, settings.match)
-    if settings.propagate:
-        decoded = paste_borrowed(decoded, placed, mask, settings.feather)
+    decoded = _finish(settings, decode(networks.vae, latents, networks.device), placed, mask)
     return RoundResult(latents, features, decoded)
+
+
+def _finish(settings: Settings, decoded: torch.Tensor, placed: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """What needs no network, on the hidden area of the decoded frames."""
+    if settings.refine:
+        decoded = refine_fill(decoded, fill_hidden(placed, mask, settings.fill), mask)
+    decoded = match_border(decoded, placed, mask, settings.match)
+    decoded = add_texture(decoded, placed, mask, settings.texture)
+    return paste_borrowed(decoded, placed, mask, settings.feather) if settings.propagate else decoded
 
 
 def outpaint(

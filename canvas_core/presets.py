@@ -23,7 +23,9 @@ class Preset:
     frame_window: int = 64
     frame_overlap: int = 16
     feather: int = 8
+    refine: bool = False
     match: int = 0
+    texture: float = 0.0
 
 
 def read_presets(metadata: Mapping[str, str]) -> dict[str, Preset]:

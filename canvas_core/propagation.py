@@ -7,8 +7,7 @@ import numpy as np
 import torch
 
 from .camera_motion import Bools, Camera, Matrix, shrink
-from .canvas import CELL
-from .fill import Image, check_hidden, spread, surroundings
+from .fill import Image, Report, check_hidden, spread, surroundings
 
 OFFSETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 26, 32)
 """Frames looked at on either side of each frame; bounds time and memory for long clips."""
@@ -172,11 +171,14 @@ def _borrowed(target: Target, donors: list[Donor]) -> tuple[Image, Bools]:
     return mixed, sure & ~known & (whole > 0)
 
 
-def propagate(frames: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def propagate(
+    frames: torch.Tensor, mask: torch.Tensor, report: Report | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Frames [F, H, W, 3] with hidden pixels borrowed from other frames, and the mask [F, H, W] that is left.
 
     Known pixels are untouched and the mask only shrinks. The camera is tracked on the known area; where it stands
-    still, cannot be tracked or the frames disagree, nothing changes. Each frame looks at those OFFSETS away.
+    still, cannot be tracked or the frames disagree, nothing changes. Each frame looks at those OFFSETS away. report(done) is
+    called as the work goes on, with the share 0..1 that is done.
     Raises GeometryError when the shapes do not fit.
     """
     check_hidden(frames, mask)
@@ -187,19 +189,17 @@ def propagate(frames: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, t
     camera = Camera(images, hidden)
     targets = [_target(image, ~holes) for image, holes in zip(images, hidden, strict=True)]
     inner = [shrink((~holes).astype(np.uint8), SOFT_BORDER).astype(np.float32) for holes in hidden]
-    lent = [_lent(index, targets, inner, camera) for index in range(len(targets))]
+    report = report or (lambda done: None)
+    lent = []
+    for index in range(len(targets)):
+        lent.append(_lent(index, targets, inner, camera))
+        report((index + 1) / len(targets) / 2)
     frames, mask = frames.clone(), mask.clone()
     for index in np.flatnonzero(hidden.any((1, 2)) & ~hidden.all((1, 2))).tolist():
+        report((1 + index / len(targets)) / 2)
         donors = _donors(index, targets, lent, camera)
         if donors:
             borrowed, where = (torch.from_numpy(array) for array in _borrowed(targets[index], donors))
             frames[index][where] = borrowed[where].to(frames)
             mask[index][where] = 0
     return frames, mask
-
-
-def cover_cells(mask: torch.Tensor, cell: int = CELL) -> torch.Tensor:
-    """Mask [F, H, W] grown to whole cells of `cell` pixels: a cell counts as known only if all its pixels are."""
-    cells = torch.nn.functional.max_pool2d(mask[:, None].float(), cell, ceil_mode=True)[:, 0]
-    grown = cells.repeat_interleave(cell, 1).repeat_interleave(cell, 2)
-    return grown[:, : mask.shape[1], : mask.shape[2]].to(mask)

@@ -120,7 +120,9 @@ def make_settings(args: argparse.Namespace, windows: WindowSettings, rre: str) -
         strength=args.strength,
         fill=args.fill,
         propagate=args.propagate,
+        refine=args.refine,
         match=args.match,
+        texture=args.texture,
         feather=args.feather,
         paste=args.paste,
     )

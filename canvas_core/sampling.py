@@ -18,6 +18,8 @@ from .windows import WindowSettings, frame_weights
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """predict(x [F, C, H, W], timestep) -> the network's prediction on the whole canvas, same shape."""
 
+MOST_STEPS = STEPS - 1
+"""Leading time steps are shifted by one, so that 1,000 of them would reach beyond the schedule."""
 
 PREDICTIONS = {"v": "v_prediction", "x0": "sample"}
 """What a network predicts, and what diffusers calls it."""
@@ -162,7 +164,7 @@ def _begin(noise: torch.Tensor, scheduler: Any, steps: int, start: Start | None)
     if start is None or start.strength == 1:
         scheduler.set_timesteps(steps)
         return scheduler.timesteps, noise * scheduler.init_noise_sigma
-    scheduler.set_timesteps(min(int(steps / start.strength), scheduler.config.num_train_timesteps))
+    scheduler.set_timesteps(min(int(steps / start.strength), MOST_STEPS))
     timesteps = scheduler.timesteps[-steps:]
     return timesteps, scheduler.add_noise(start.latents, noise, timesteps[:1])
 
@@ -180,10 +182,8 @@ def denoise(
 
     Raises SamplingError as soon as a prediction is not finite.
     """
-    if steps < 1 or steps > scheduler.config.num_train_timesteps:
-        raise SamplingError(
-            f"the number of steps is {steps}, but must be 1 to {scheduler.config.num_train_timesteps}; 40 is usual"
-        )
+    if not 1 <= steps <= MOST_STEPS:
+        raise SamplingError(f"the number of steps is {steps}, but must be 1 to {MOST_STEPS}; 40 is usual")
     if not torch.isfinite(noise).all():
         raise SamplingError("the start latents hold values that are not finite; check what made them")
     timesteps, x = _begin(noise, scheduler, steps, start)

@@ -7,7 +7,9 @@ from comfy_api.latest import io
 from ..canvas_core.canvas import Canvas, generation_mask, place_source, trim_frames
 from ..canvas_core.compositing import PASTES, paste_as_published, paste_borrowed, paste_source
 from ..canvas_core.errors import GeometryError
+from ..canvas_core.refine import refine_fill
 from ..canvas_core.seam import match_border
+from ..canvas_core.texture import add_texture
 from . import sockets
 
 
@@ -20,6 +22,41 @@ def feather_input() -> Any:
         max=512,
         tooltip="Pixels over which the source's border blends into the result. Further inside, the source is untouched.",
     )
+
+
+def finishing_inputs() -> list[Any]:
+    """What is done to the generated area before the source is put back."""
+    return [
+        io.Image.Input(
+            "filled",
+            optional=True,
+            tooltip="The images of Canvas Fill: pixels borrowed from other frames are put back too.",
+        ),
+        io.Mask.Input("mask", optional=True, tooltip="The mask of Canvas Fill, which goes with `filled`."),
+        io.Int.Input(
+            "match",
+            default=0,
+            min=0,
+            max=512,
+            optional=True,
+            tooltip="Pixels over which the result is drawn to the known colours at their border, so that no seam shows. 0 turns it off.",
+        ),
+        io.Float.Input(
+            "texture",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.05,
+            optional=True,
+            tooltip="Share of the source's fine detail that is laid over the generated area where the picture is alike. For smooth results; 0 turns it off.",
+        ),
+        io.Boolean.Input(
+            "refine",
+            default=False,
+            optional=True,
+            tooltip="Take only what the built-in model adds to its own smooth fill, and lay it over `filled`. Not for other models.",
+        ),
+    ]
 
 
 class CanvasComposite(io.ComfyNode):
@@ -45,20 +82,7 @@ class CanvasComposite(io.ComfyNode):
                     tooltip="feather keeps source pixels exactly; official is Follow-Your-Canvas's paste, which does not.",
                     advanced=True,
                 ),
-                io.Image.Input(
-                    "filled",
-                    optional=True,
-                    tooltip="The images of Canvas Fill: pixels borrowed from other frames are put back too.",
-                ),
-                io.Mask.Input("mask", optional=True, tooltip="The mask of Canvas Fill, which goes with `filled`."),
-                io.Int.Input(
-                    "match",
-                    default=0,
-                    min=0,
-                    max=512,
-                    optional=True,
-                    tooltip="Pixels over which the result is drawn to the known colours at their border, so that no seam shows. 0 turns it off.",
-                ),
+                *finishing_inputs(),
             ],
             outputs=[io.Image.Output(display_name="images")],
         )
@@ -74,16 +98,25 @@ class CanvasComposite(io.ComfyNode):
         filled: Any = None,
         mask: Any = None,
         match: int = 0,
+        texture: float = 0.0,
+        refine: bool = False,
     ) -> io.NodeOutput:
         result, source = result[..., :3], source[..., :3].to(result)
         if (filled is None) != (mask is None):
             raise GeometryError(
                 "only one of 'filled' and 'mask' is connected, but borrowed pixels need both; connect both outputs of Canvas Fill, or none"
             )
+        if filled is None and refine:
+            raise GeometryError(
+                "there is nothing to refine; connect both outputs of Canvas Fill to 'filled' and 'mask', or turn 'refine' off"
+            )
         if filled is not None:
             filled, mask = filled[..., :3].to(result), mask.to(result)
-        if match:
-            result = match_border(result, *_known(source, canvas, filled, mask), match)
+        if refine:
+            result = refine_fill(result, filled, mask)
+        if match or texture:
+            frames, hidden = _known(source, canvas, filled, mask)
+            result = add_texture(match_border(result, frames, hidden, match), frames, hidden, texture)
         if filled is not None:
             result = paste_borrowed(result, filled, mask, feather)
         if how == "official":

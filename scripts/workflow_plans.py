@@ -360,7 +360,7 @@ model, **Canvas Guider** gives text and layout a scale each.
 
 QUICK_ASPECT = "16:9"
 QUICK_MULTIPLE = 8
-QUICK_FILL = {"how": "cone + detail", "propagate": True}
+QUICK_FILL = {"how": "cone", "propagate": True}
 QUICK_WINDOWS = {"window": 512, "overlap": 128, "frames": 16, "frame_overlap": 4}
 QUICK_SAMPLER = {
     "seed": 0,
@@ -371,7 +371,7 @@ QUICK_SAMPLER = {
     "scheduler": "simple",
     "denoise": 1.0,
 }
-QUICK_COMPOSITE = {"feather": 0, "match": 64}
+QUICK_COMPOSITE = {"feather": 0, "match": 64, "texture": 1.0, "refine": True}
 
 
 def _quick_path(source: str) -> tuple[Node, ...]:

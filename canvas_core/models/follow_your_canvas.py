@@ -15,7 +15,8 @@ from torch.nn.functional import interpolate, silu
 from ..errors import ConditioningError
 from .layers import Attend, Attention, FeedForward, TimestepEmbedding, attend, bind, sinusoid
 from .motion import MotionModule
-from .preconditioning import CleanGuess, fill_cells
+from .preconditioning import CleanGuess
+from .smooth_fill import SmoothFill
 from .unet_config import UNetConfig
 
 Control = dict[str, list[torch.Tensor | None]]
@@ -167,6 +168,8 @@ class FollowYourCanvasUNet(nn.Module):
         self.config = config
         self.dtype = dtype or torch.get_default_dtype()
         widths, layers = config.block_out_channels, config.layers_per_block
+        if config.prediction == "x0":
+            self.smooth_fill = SmoothFill(config.out_channels, ops.dtype, ops.device)
         self.conv_in = ops.Conv2d(config.in_channels, widths[0], 3, padding=1)
         self.time_embedding = TimestepEmbedding(ops, widths[0], config.time_width)
         self.fps_embedding = TimestepEmbedding(ops, widths[0], config.time_width)
@@ -211,9 +214,8 @@ class FollowYourCanvasUNet(nn.Module):
         if self.config.prediction == "v":
             return self._run(x, c, control)
         channels = self.config.out_channels
-        noisy, mask, fill = x.float().split([channels, 1, channels], dim=1)
-        if self.config.carry:
-            fill = fill_cells(fill, mask, c.frames, self.config.carry)
+        noisy, mask, known = x.float().split([channels, 1, channels], dim=1)
+        fill = self.smooth_fill(known, mask, c.frames)
         guess = CleanGuess(noisy, fill, mask, timestep, self.config.spread)
         # The guess holds all that the noisy latent tells, without the noise that tells nothing.
         return guess.finish(self._run(torch.cat([guess.start, mask, fill], dim=1).to(x), c, control))

@@ -37,15 +37,15 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int) -> tor
 
 def bind(operations: Any, dtype: torch.dtype | None, device: Any) -> SimpleNamespace:
     """The layers a network is built of, taken from `operations` with dtype and device filled in and kept beside them."""
-    names = ("Linear", "Conv2d", "GroupNorm", "LayerNorm")
+    names = ("Linear", "Conv1d", "Conv2d", "Conv3d", "GroupNorm", "LayerNorm")
     layers = {name: partial(getattr(operations, name), dtype=dtype, device=device) for name in names}
     return SimpleNamespace(**layers, dtype=dtype, device=device)
 
 
-def sinusoid(values: torch.Tensor, features: int) -> torch.Tensor:
-    """Numbers [...] to [..., features] float32: cosines, then sines, of frequencies 1 to 1 / 10000."""
+def sinusoid(values: torch.Tensor, features: int, period: float = 10000) -> torch.Tensor:
+    """Numbers [...] to [..., features] float32: cosines, then sines, of frequencies 1 to 1 / period."""
     half = features // 2
-    frequency = torch.exp(torch.arange(half, dtype=torch.float32, device=values.device) * (-math.log(10000) / half))
+    frequency = torch.exp(torch.arange(half, dtype=torch.float32, device=values.device) * -math.log(period) / half)
     angle = values.float()[..., None] * frequency
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
 

@@ -25,10 +25,8 @@ class UNetConfig:
     """What `forward` returns: v as published, or x0, the clean latent."""
     region_features: int = 320
     """Sinusoid features of each of the six region integers."""
-    carry: tuple[float, ...] = ()
-    """How much of a smooth fill replaces the hidden cells of the masked latent, one number a channel; none: nothing does."""
     spread: tuple[float, ...] = ()
-    """Standard deviation of hidden clean latents around the fill, one number a channel; x0 prediction starts from it."""
+    """Standard deviation of hidden clean latents around the smooth fill that x0 prediction starts from, one number a channel."""
     noise_share: float = 0.0
     """Share of the start noise's variance that is common to all frames, 0 to 1."""
     latent_scale: float = 0.18215

@@ -13,8 +13,9 @@ from torch.utils.data import Dataset
 from ..canvas import Size
 from ..contact_sheet import write_picture
 from ..errors import TrainingError
+from ..models.block_latent import encode_blocks
 from ..models.tiny_autoencoder import TinyDecoder
-from .block_transform import as_encoder, encode_blocks, learn_blocks
+from .block_transform import as_encoder, learn_blocks
 from .loop import channels_last
 from .pictures import cut_view
 from .release import About, write_release

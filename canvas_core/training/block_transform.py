@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.nn.functional import conv2d, conv_transpose2d
 
 from ..canvas import CELL
 from ..errors import CheckpointError
+from ..models.block_latent import encode_blocks
 from ..models.tiny_autoencoder import TinyEncoder
 
 VALUES = 3 * CELL * CELL
@@ -48,17 +48,6 @@ def _symmetric(covariance: torch.Tensor) -> torch.Tensor:
     flips = [index, index.flip(1), index.flip(2), index.flip(1, 2)]
     orders = [order.flatten() for flip in flips for order in (flip, flip.transpose(1, 2))]
     return torch.stack([covariance[order][:, order] for order in orders]).mean(0)
-
-
-def encode_blocks(kernel: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-    """Frames [N, 3, H, W] 0..1 to latents [N, C, H / 8, W / 8]."""
-    return conv2d(frames - 0.5, kernel.to(frames), stride=CELL)
-
-
-def decode_blocks(kernel: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """Frames [N, 3, H, W], about 0..1, that encode to latents [N, C, H / 8, W / 8] with the least energy."""
-    inverse = torch.linalg.pinv(kernel.flatten(1)).T.unflatten(1, kernel.shape[1:])
-    return conv_transpose2d(latents, inverse.to(latents), stride=CELL) + 0.5
 
 
 def as_encoder(kernel: torch.Tensor) -> TinyEncoder:

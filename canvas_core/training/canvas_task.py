@@ -16,7 +16,7 @@ from ..contact_sheet import write_picture
 from ..models.follow_your_canvas import FollowYourCanvasUNet
 from ..models.layers import attend
 from ..models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
-from ..models.preconditioning import fill_cells
+from ..models.smooth_fill import SmoothFill
 from ..models.unet_config import UNetConfig
 from ..schedule import STEPS, rates, share_noise
 from .loop import channels_last
@@ -52,9 +52,12 @@ class EyeSettings:
 class CanvasNetworks(nn.Module):
     """UNet, layout encoder and image encoder, run as one so that any number of devices can share the work."""
 
-    def __init__(self, unet: UNetConfig, layout: LayoutEncoderConfig, eye: EyeSettings):
+    def __init__(self, unet: UNetConfig, layout: LayoutEncoderConfig, eye: EyeSettings, kernel: torch.Tensor):
+        """kernel [C, 3, 8, 8]: the block transform that makes the latents."""
         super().__init__()
         self.unet = FollowYourCanvasUNet(unet)
+        if unet.prediction == "x0":
+            self.unet.smooth_fill.blocks.copy_(kernel)
         self.layout_encoder = LayoutEncoder(layout)
         self.sam = eye.build()
         start_gently(self.unet)
@@ -111,7 +114,7 @@ class CanvasTask:
         self.settings, self.seed, self.about = loss, seed, about
         self.dataset = Samples(samples, material, kernel, eye.img_size, seed)
         self.config = dataclasses.replace(measure_fill(unet, self.dataset), colours=preview_colours(kernel))
-        self.networks: nn.Module = channels_last(CanvasNetworks(self.config, layout, eye))
+        self.networks: nn.Module = channels_last(CanvasNetworks(self.config, layout, eye, kernel))
 
     def batches(self) -> Samples:
         return self.dataset
@@ -151,7 +154,7 @@ class CanvasTask:
             return result
 
         noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(self.seed))
-        rows = [fill_cells(known, mask, frames, self.config.carry or (1.0,) * clean.shape[1])]
+        rows = [filler(self.dataset.kernel)(known, mask, frames)]
         rows += [sample_few(predict, noise, clips, steps) for steps in (1, FEW)]
         write_picture(path, draw_sheet([*rows, clean], self.dataset.kernel, frames))
 
@@ -171,24 +174,27 @@ class CanvasTask:
         write_release(folder / "sam.safetensors", eye, metadata)
 
 
+def filler(kernel: torch.Tensor) -> SmoothFill:
+    """The fill of latents that a block transform [C, 3, 8, 8] makes."""
+    fill = SmoothFill(len(kernel))
+    fill.blocks.copy_(kernel)
+    return fill
+
+
 @torch.no_grad()
 def measure_fill(config: UNetConfig, dataset: Samples, batches: int = 24) -> UNetConfig:
-    """The configuration with `carry` and `spread` as the first batches call for them: the fill's regression and its error."""
-    if config.prediction != "x0" or config.carry:
+    """The configuration with `spread`, the error of the fill in each channel, as the first batches show it."""
+    if config.prediction != "x0" or config.spread:
         return config
-    sums = torch.zeros(3, config.out_channels, dtype=torch.float64)
-    whole = (1.0,) * config.out_channels
-    count = torch.zeros(())
+    fill = filler(dataset.kernel)
+    errors, count = torch.zeros(config.out_channels, dtype=torch.float64), torch.zeros(())
     for index in range(batches):
         batch = dataset[index]
         clean, mask = batch["latents"], batch["mask"]
-        fill = fill_cells(clean * (1 - mask), mask, len(clean) // len(batch["fps"]), whole)
-        products = torch.stack([clean * fill, fill * fill, clean * clean])
-        sums += (products * mask).sum((1, 3, 4)).double()
+        filled = fill(clean * (1 - mask), mask, len(clean) // len(batch["fps"]))
+        errors += ((clean - filled) * mask).square().sum((0, 2, 3)).double()
         count += mask.sum()
-    carry = (sums[0] / sums[1]).clamp(0, 1)
-    spread = ((sums[2] - 2 * carry * sums[0] + carry.square() * sums[1]) / count).sqrt()
-    return dataclasses.replace(config, carry=_numbers(carry), spread=_numbers(spread))
+    return dataclasses.replace(config, spread=_numbers((errors / count).sqrt()))
 
 
 def preview_colours(kernel: torch.Tensor) -> tuple[float, ...]:

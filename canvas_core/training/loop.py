@@ -19,6 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import TrainingError
+from ..files import write_whole
 from .state import load_state, newest_state, save_state
 
 
@@ -105,14 +106,17 @@ class Trainer:
     def _bare(self) -> nn.Module:
         return self.accelerator.unwrap_model(self.networks)
 
-    def run(self, minutes: float | None = None, report: Callable[[str], None] = print) -> bool:
-        """Train until the schedule ends or `minutes` are over. True when the schedule is done."""
+    def run(
+        self, minutes: float | None = None, report: Callable[[str], None] = print, until: int | None = None
+    ) -> bool:
+        """Train until the schedule ends, `minutes` are over or step `until` is reached. True when the schedule is done."""
+        steps = self.schedule.steps if until is None else min(until, self.schedule.steps)
         end = math.inf if minutes is None else time.monotonic() + 60 * minutes
         began, first = time.monotonic(), self.step
-        for batch in self._batches():
+        for batch in self._batches(steps):
             figures = self._update(batch)
             self.step += 1
-            last = self.step >= self.schedule.steps or time.monotonic() > end
+            last = self.step >= steps or time.monotonic() > end
             if self.step % self.schedule.log_every == 0 and self.accelerator.is_main_process:
                 pace = (time.monotonic() - began) / (self.step - first)
                 self._log(figures, pace)
@@ -126,15 +130,17 @@ class Trainer:
         self.export()
         return self.step >= self.schedule.steps
 
-    def _batches(self) -> Iterator[Any]:
+    def _batches(self, steps: int) -> Iterator[Any]:
         count, rank = self.accelerator.num_processes, self.accelerator.process_index
-        order = range(self.step * count + rank, self.schedule.steps * count, count)
+        order = range(self.step * count + rank, steps * count, count)
         loader = DataLoader(
             self.task.batches(),
             batch_size=None,
             sampler=order,
             num_workers=self.schedule.workers,
             prefetch_factor=4 if self.schedule.workers else None,
+            # A forked worker would inherit the locks of OpenCV's threads and wait for them for ever.
+            multiprocessing_context="spawn" if self.schedule.workers else None,
         )
         return iter(loader)
 
@@ -179,13 +185,23 @@ class Trainer:
             "seconds": round(pace, 4),
             **{name: f"{value:.6g}" for name, value in figures.items()},
         }
-        path = self.folder / "log.csv"
-        fresh = not path.exists()
-        with path.open("a", newline="") as file:
+        fresh = not self._log_file.exists()
+        with self._log_file.open("a", newline="") as file:
             writer = csv.DictWriter(file, row)
             if fresh:
                 writer.writeheader()
             writer.writerow(row)
+
+    @property
+    def _log_file(self) -> Path:
+        return self.folder / "log.csv"
+
+    def _cut_log(self) -> None:
+        """Drop the rows after the state that is gone on from: they will be written again."""
+        if self._log_file.exists() and self.accelerator.is_main_process:
+            head, *rows = self._log_file.read_text().splitlines(keepends=True)
+            kept = [row for row in rows if int(row.split(",")[0]) <= self.step]
+            write_whole(self._log_file, lambda path: path.write_text("".join([head, *kept])), TrainingError)
 
     def save(self) -> None:
         """Write a state to continue from."""
@@ -218,6 +234,7 @@ class Trainer:
         self.average.tensors = {name: value.float() for name, value in _below(tensors, "average.").items()}
         self._load_moments(_below(tensors, "moments."))
         self.step = facts["step"]
+        self._cut_log()
 
     def _load_moments(self, moments: dict[str, torch.Tensor]) -> None:
         state = self.optimiser.state_dict()

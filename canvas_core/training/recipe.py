@@ -1,4 +1,7 @@
-"""A training from its configuration file: one JSON object, its nested objects the settings of each part."""
+"""A training from its configuration file: one JSON object, its nested objects the settings of each part.
+
+A file may extend another one beside it, and then says only what differs.
+"""
 
 import dataclasses
 import json
@@ -37,20 +40,45 @@ class Recipe:
 
 def read_recipe(path: Path) -> Recipe:
     """The training that a file describes; paths in it count from the working directory. Raises TrainingError."""
-    try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise TrainingError(
-            f"the configuration {path} cannot be read ({error}); give a JSON file such as recipes/built_in.json"
-        ) from None
-    if not isinstance(data, dict) or data.get("kind") not in KINDS:
-        raise TrainingError(f"the configuration {path} has no 'kind'; it must be one of {', '.join(KINDS)}")
+    data = read_configuration(path)
+    if data.get("kind") not in KINDS:
+        raise _no_kind(path)
     try:
         torch.manual_seed(data["seed"])  # first weights of the networks
         build = _autoencoder if data["kind"] == "autoencoder" else _canvas
         return Recipe(build(data), read_settings(Schedule, data["schedule"]), data["seed"])
     except KeyError as error:
         raise TrainingError(f"the configuration {path} lacks {error}; compare it with those in recipes/") from None
+
+
+def _no_kind(path: Path) -> TrainingError:
+    return TrainingError(f"the configuration {path} has no 'kind'; it must be one of {', '.join(KINDS)}")
+
+
+def read_configuration(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The object in a file, completed by the one that it extends."""
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"the configuration {path} cannot be read ({error}); give a JSON file such as recipes/built_in.json"
+        ) from None
+    if not isinstance(data, dict):
+        raise _no_kind(path)
+    if "extends" not in data:
+        return data
+    if path in extending:
+        raise TrainingError(f"the configuration {path} extends itself; name another file under 'extends'")
+    return _merged(read_configuration(path.parent / str(data.pop("extends")), (*extending, path)), data)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The base with nested objects changed in part and everything else replaced."""
+    both = {
+        name: _merged(base[name], value) if isinstance(value, dict) and isinstance(base.get(name), dict) else value
+        for name, value in changes.items()
+    }
+    return {**base, **both}
 
 
 def read_settings(kind: type, data: Mapping[str, Any]) -> Any:
@@ -62,18 +90,33 @@ def read_settings(kind: type, data: Mapping[str, Any]) -> Any:
             f"the configuration names {', '.join(strange)}, but {kind.__name__} knows {', '.join(hints)}; correct the name"
         )
     try:
-        return kind(**{name: _convert(hints[name], value) for name, value in data.items()})
+        return kind(**{name: _convert(name, hints[name], value) for name, value in data.items()})
     except TypeError as error:
         raise TrainingError(f"the configuration of {kind.__name__} is not complete: {error}") from None
 
 
-def _convert(hint: Any, value: Any) -> Any:
+PLAIN = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}
+"""Settings of one value: what JSON may say for them."""
+
+
+def _convert(name: str, hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise _mistyped(name, value, "an object")
         return read_settings(hint, value)  # type: ignore[arg-type]
-    if isinstance(value, list):
-        inner = typing.get_args(hint)[:1]
-        return tuple(_convert(inner[0], item) if inner else item for item in value)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise _mistyped(name, value, "a list")
+        return tuple(_convert(name, typing.get_args(hint)[0], item) for item in value)
+    if hint in PLAIN and (not isinstance(value, PLAIN[hint]) or (isinstance(value, bool) and hint is not bool)):
+        raise _mistyped(name, value, f"of type {hint.__name__}")
     return value
+
+
+def _mistyped(name: str, value: Any, wanted: str) -> TrainingError:
+    return TrainingError(
+        f"the configuration says {name} {value!r}, but it must be {wanted}; compare it with those in recipes/"
+    )
 
 
 def _material(data: Mapping[str, Any]) -> Material:

@@ -13,10 +13,10 @@ from einops import rearrange
 from torch.utils.data import Dataset
 
 from ..canvas import Box, Size, cell_mask
+from ..models.block_latent import encode_blocks
 from ..models.sam import prepare_frame
 from ..relative_region import relative_region
 from .anchor_target import AnchorTargetSettings, sample_anchor_target
-from .block_transform import encode_blocks
 from .clips import cut_clip
 from .masks import MaskSettings, draw_mask
 from .pseudo_video import render_pan

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from ..models.block_latent import decode_blocks
 from ..schedule import STEPS, rates
-from .block_transform import decode_blocks
 
 FEW = 6
 """Steps of the second sample."""

@@ -15,7 +15,7 @@ from canvas_core.checkpoints import load_layout_encoder, load_sam, load_unet, op
 from canvas_core.cli import DEMO_CLIP, main
 from canvas_core.presets import DEFAULT
 from canvas_core.training.block_transform import read_blocks
-from canvas_core.training.recipe import _read_encoder
+from canvas_core.training.recipe import _read_encoder, read_configuration
 from canvas_core.video import read_clip, write_clip
 
 FILES = (built_in.MODEL, built_in.SAM, built_in.VAE)
@@ -76,7 +76,7 @@ def test_the_model_carries_config_and_presets():
 
 
 def test_the_model_is_what_its_recipe_says():
-    recipe = json.loads((built_in.FOLDER.parent / metadata(built_in.MODEL)["canvas.recipe"]).read_text())
+    recipe = read_configuration(built_in.FOLDER.parent / metadata(built_in.MODEL)["canvas.recipe"])
     config = open_checkpoint(built_in.MODEL).config
     wanted = {name: tuple(v) if isinstance(v, list) else v for name, v in recipe["unet"].items()}
     assert {name: getattr(config, name) for name in wanted} == wanted
@@ -209,6 +209,8 @@ def test_the_quick_start_runs_the_default_preset():
     graph = json.loads((built_in.FOLDER.parent / "workflows" / "api" / "quick_start.json").read_text())
     inputs = {name: value for node in graph.values() for name, value in node["inputs"].items()}
     preset = open_checkpoint(built_in.MODEL).presets["default"]
+    assert [node["inputs"]["how"] for node in graph.values() if node["class_type"] == "CanvasFill"] == [preset.fill]
     shown = {"steps": "steps", "cfg": "cfg", "denoise": "strength", "propagate": "propagate", "match": "match"}
+    shown |= {"texture": "texture", "refine": "refine"}
     shown |= {"feather": "feather", "window": "window", "overlap": "overlap", "frame_overlap": "frame_overlap"}
     assert {name: inputs[name] for name in shown} == {name: getattr(preset, field) for name, field in shown.items()}

@@ -422,12 +422,12 @@ def test_spare_tensors_are_ignored(tmp_path, models):
     assert (outputs(path)[0] - outputs(models.model)[0]).abs().max() < 1e-5
 
 
-X0 = {"prediction": "x0", "carry": [0.5] * 4, "spread": [1.0, 0.5, 0.25, 2.0]}
+X0 = {"prediction": "x0", "spread": [1.0, 0.5, 0.25, 2.0]}
 UNUSABLE = {
     "prediction": ({"prediction": "eps"}, "says prediction 'eps', but this version knows v, x0"),
     "cells": ({"hidden_cells": "some"}, "says hidden_cells 'some', but this version knows first, any"),
     "spacing": ({"spacing": "linspace"}, "says spacing 'linspace', but this version knows leading, trailing"),
-    "no carry": ({"prediction": "x0"}, "has 0 numbers under 'carry', but x0 prediction of 4 channels needs as many"),
+    "no spread": ({"prediction": "x0"}, "has 0 numbers under 'spread', but x0 prediction of 4 channels needs as many"),
     "short spread": (X0 | {"spread": [1.0]}, "has 1 numbers under 'spread'"),
 }
 
@@ -439,11 +439,24 @@ def test_a_config_that_cannot_be_run_is_refused(tmp_path, stored, message):
         open_checkpoint(path)
 
 
+def with_fill(tensors):
+    tensors["smooth_fill.blocks"] = torch.zeros(4, 3, 8, 8)
+
+
+def test_x0_prediction_needs_the_blocks_of_its_fill(tmp_path):
+    metadata = {"canvas.config": json.dumps(X0)}
+    whole = rewritten(tmp_path / "whole.safetensors", with_fill, metadata)
+    assert load_unet(open_checkpoint(whole)).smooth_fill.blocks.shape == (4, 3, 8, 8)
+    partial = rewritten(tmp_path / "partial.safetensors", lambda tensors: None, metadata)
+    with pytest.raises(CheckpointError, match=r"partial.safetensors is incomplete: it has no 'smooth_fill.blocks'"):
+        load_unet(open_checkpoint(partial))
+
+
 def test_everything_that_shapes_do_not_tell_survives_conversion(tmp_path):
     stored = X0 | {"noise_share": 0.5, "latent_scale": 1.0, "colours": [0.5] * 9, "hidden_cells": "any"}
     stored |= {"reads_text": False, "spacing": "trailing"}
-    presets = json.dumps({"default": {"steps": 3}})
-    path = with_metadata(tmp_path / "a.safetensors", canvas_config=json.dumps(stored), canvas_presets=presets)
+    metadata = {"canvas.config": json.dumps(stored), "canvas.presets": json.dumps({"default": {"steps": 3}})}
+    path = rewritten(tmp_path / "a.safetensors", with_fill, metadata)
     for checkpoint in map(open_checkpoint, (path, convert(path, tmp_path / "b.safetensors"))):
         given = {name: getattr(checkpoint.config, name) for name in stored}
         assert given == {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}

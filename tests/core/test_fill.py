@@ -7,6 +7,7 @@ import torch
 from canvas_core.canvas import Box, Size, generation_mask
 from canvas_core.errors import GeometryError
 from canvas_core.fill import FILLS, fill_hidden
+from canvas_core.propagation import propagate
 
 SIZE = Size(37, 53)
 SHAPES = {
@@ -121,3 +122,18 @@ def test_nothing_hidden_changes_nothing():
 def test_refusals_say_what_is_needed(frames, mask, how, words):
     with pytest.raises(GeometryError, match=words):
         fill_hidden(frames, mask, how)
+
+
+@pytest.mark.parametrize("work", [fill_hidden, lambda *given, report: propagate(*given, report)])
+def test_long_work_reports_and_can_be_stopped(work):
+    frames, mask, said = torch.rand(5, 40, 48, 3), torch.zeros(5, 40, 48), []
+    mask[..., :9] = 1
+    work(frames, mask, report=said.append)
+    assert len(said) >= 5 and said == sorted(said) and said[0] >= 0 and said[-1] <= 1
+
+    def stop(done):
+        if done > 0.3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work(frames, mask, report=stop)

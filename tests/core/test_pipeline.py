@@ -15,9 +15,11 @@ from canvas_core.fill import fill_hidden
 from canvas_core.pipeline import Draws, Networks, Settings, outpaint, run_round, seeded_draw, settings_of
 from canvas_core.presets import Preset
 from canvas_core.propagation import propagate
+from canvas_core.refine import refine_fill
 from canvas_core.schedule import rates, share_noise
+from canvas_core.texture import add_texture
 
-X0 = replace(tiny.UNET, prediction="x0", carry=(1.0,) * 4, spread=(1.0,) * 4, noise_share=0.5, spacing="trailing")
+X0 = replace(tiny.UNET, prediction="x0", spread=(1.0,) * 4, noise_share=0.5, spacing="trailing")
 SIZE = Size(61, 79)
 CANVAS = canvas_of_pads(SIZE, Pads(24, 0, 13, 3))
 
@@ -128,6 +130,25 @@ def test_propagation_alone_is_a_method():
     frames = panning()
     expected = fill_hidden(*propagate(*placed(frames)), "cone")
     assert torch.equal(propagation_method("cone")(frames, CANVAS), expected[:, : CANVAS.trim.h, : CANVAS.trim.w])
+    textured = add_texture(expected, *propagate(*placed(frames)), 0.5)
+    assert not torch.equal(textured, expected)
+    assert torch.equal(propagation_method("cone", 0.5)(frames, CANVAS), textured[:, : CANVAS.trim.h, : CANVAS.trim.w])
+
+
+def test_what_the_network_adds_is_laid_over_the_fill(record):
+    plain, refined = (
+        record(Settings(steps=1, refine=refine, fill="cone"), panning())[1].frames for refine in (False, True)
+    )
+    frames, mask = placed(panning())
+    assert torch.allclose(refined, refine_fill(plain, fill_hidden(frames, mask, "cone"), mask), atol=1e-6)
+    assert not torch.equal(refined, plain)
+
+
+def test_texture_is_laid_over_what_was_decoded(record):
+    plain, textured = (record(Settings(steps=1, texture=share), panning())[1].frames for share in (0.0, 0.7))
+    frames, mask = placed(panning())
+    assert torch.allclose(textured, add_texture(plain, frames, mask, 0.7), atol=1e-6)
+    assert not torch.equal(textured, plain)
 
 
 def test_draws_are_those_of_the_seed():

@@ -64,5 +64,5 @@ def test_settings_of_a_preset_are_those_of_the_command_line(rre):
     fill_in(args, OTHER)
     assert settings.windows == make_windows(args)
     assert (settings.rre, len(settings.guidance.branches)) == (rre, 2)
-    for name in ("steps", "strength", "fill", "propagate", "feather", "match"):
+    for name in ("steps", "strength", "fill", "propagate", "feather", "refine", "match", "texture"):
         assert getattr(settings, name) == getattr(OTHER, name)

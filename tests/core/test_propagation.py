@@ -10,7 +10,7 @@ from canvas_core.canvas import Box, Size, generation_mask
 from canvas_core.errors import GeometryError
 from canvas_core.fill import fill_hidden
 from canvas_core.measure import psnr
-from canvas_core.propagation import cover_cells, propagate
+from canvas_core.propagation import propagate
 
 SIZE = Size(117, 163)
 KNOWN = Box(0, 37, 117, 89)
@@ -149,12 +149,3 @@ def test_the_input_is_not_written_to():
 def test_wrong_shapes_are_refused():
     with pytest.raises(GeometryError, match="one mask per frame"):
         propagate(torch.zeros(3, 17, 13, 3), torch.zeros(3, 13, 17))
-
-
-def test_a_cell_is_known_only_if_all_its_pixels_are():
-    mask = (torch.rand(3, 37, 53, generator=torch.Generator().manual_seed(0)) > 0.97).float()
-    grown = cover_cells(mask, 5)
-    for y in range(0, 37, 5):
-        for x in range(0, 53, 5):
-            cell = mask[:, y : y + 5, x : x + 5].amax((1, 2), keepdim=True)
-            assert torch.equal(grown[:, y : y + 5, x : x + 5], cell.expand_as(mask[:, y : y + 5, x : x + 5]))

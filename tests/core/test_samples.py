@@ -10,9 +10,10 @@ from tiny_training import write_pictures
 
 from canvas_core.canvas import Box, Size
 from canvas_core.errors import TrainingError
+from canvas_core.models.block_latent import encode_blocks
 from canvas_core.models.sam import prepare_frame
 from canvas_core.relative_region import relative_region
-from canvas_core.training.block_transform import encode_blocks, learn_blocks
+from canvas_core.training.block_transform import learn_blocks
 from canvas_core.training.clips import STRIDES, cut_clip, find_videos
 from canvas_core.training.masks import MaskSettings
 from canvas_core.training.pictures import cut_view, read_pictures

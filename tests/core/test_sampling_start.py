@@ -7,7 +7,7 @@ from diffusers import DDIMScheduler
 from canvas_core.errors import SamplingError
 from canvas_core.guidance import guide_by_text, text_guidance
 from canvas_core.pipeline import Settings
-from canvas_core.sampling import Start, denoise, make_scheduler
+from canvas_core.sampling import MOST_STEPS, Start, denoise, make_scheduler
 from canvas_core.schedule import rates
 from canvas_core.training.sheets import sample_few
 
@@ -58,6 +58,15 @@ def test_part_of_the_schedule_starts_from_the_noised_latents(spacing, steps, str
     assert (time + 1) / 1000 <= strength + 1 / steps and oracle.asked[-1][1] >= 0
     if spacing == "trailing":
         assert torch.allclose(result, noise(1), atol=1e-4)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+def test_the_longest_schedule_runs_and_a_longer_one_is_refused(spacing):
+    oracle, scheduler = Oracle(noise(1)), make_scheduler("x0", spacing)
+    denoise(oracle, noise(), scheduler, MOST_STEPS)
+    assert len({time for _, time in oracle.asked}) == MOST_STEPS
+    with pytest.raises(SamplingError, match="the number of steps is 1000, but must be 1 to 999"):
+        denoise(oracle, noise(), scheduler, MOST_STEPS + 1)
 
 
 def test_the_whole_schedule_ignores_where_it_starts():

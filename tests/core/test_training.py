@@ -3,9 +3,11 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from canvas_core.cli import main
 from canvas_core.errors import TrainingError
 from canvas_core.presets import Preset
 from canvas_core.training.loop import Average, Schedule
-from canvas_core.training.recipe import read_recipe, read_settings
+from canvas_core.training.recipe import read_configuration, read_recipe, read_settings
 from canvas_core.training.release import LARGEST, write_release
 from canvas_core.training.state import KEPT, load_state, newest_state, save_state
 
@@ -78,8 +80,26 @@ def test_a_training_in_legs_is_the_same(material, straight, tmp_path):
     assert_same_training(finished(tiny.trainer(tmp_path, data)), straight)
 
 
-def test_workers_change_nothing(material, straight, tmp_path):
-    assert_same_training(finished(tiny.trainer(tmp_path, tiny.recipe(material, schedule={"workers": 1}))), straight)
+def test_a_training_stops_where_asked_and_another_recipe_goes_on(material, tmp_path):
+    data = tiny.recipe(material)
+    first = tiny.trainer(tmp_path, data)
+    assert not first.run(report=quietly, until=2) and first.step == 2
+    assert not first.run(report=quietly, until=2) and first.step == 2
+    second = finished(tiny.trainer(tmp_path, tiny.recipe(material, loss={"terminal": 1.0})))
+    assert second.step == tiny.STEPS and second.task.settings.terminal == 1
+
+
+def test_a_recipe_may_extend_another(material, tmp_path):
+    tiny.write_recipe(tmp_path / "base.json", tiny.recipe(material))
+    changes = {"extends": "base.json", "loss": {"terminal": 0.9}, "unet": {"heads": [2, 2]}}
+    read = read_recipe(tiny.write_recipe(tmp_path / "other.json", changes))
+    base = read_recipe(tmp_path / "base.json")
+    assert read.schedule == base.schedule and read.task.settings.terminal == 0.9
+    assert read.task.config == replace(base.task.config, heads=(2, 2))
+    for name in ("other.json", "third.json"):
+        tiny.write_recipe(tmp_path / "third.json", {"extends": name})
+        tiny.write_recipe(tmp_path / "other.json", {"extends": "third.json"})
+        assert_refused(lambda: read_recipe(tmp_path / "other.json"), "extends itself")
 
 
 KILLED_AT = 5
@@ -106,6 +126,26 @@ def test_a_killed_process_goes_on_from_the_newest_state(material, straight, tmp_
     goes_on = tiny.trainer(tmp_path / "run", data)
     assert goes_on.step == KILLED_AT - 1
     assert_same_training(finished(goes_on), straight)
+
+
+def test_batches_of_a_worker_process_are_the_same(material, straight, tmp_path):
+    """Also after the parent has used OpenCV's threads, as measuring the fill does."""
+    data = tiny.recipe(material, schedule={"workers": 1})
+    path = tiny.write_recipe(tmp_path / "recipe.json", data)
+    call = [sys.executable, "-P", "-m", "canvas_core", "train", path, "--output", tmp_path / "run"]
+    alone = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACK)}
+    subprocess.run(call, env=alone, timeout=300, check=True, stdout=subprocess.DEVNULL)
+    assert_same_training(tiny.trainer(tmp_path / "run", data), straight)
+
+
+def test_the_log_says_every_step_once(material, tmp_path):
+    """The rows after the last state are written again when a training goes on from it."""
+    data = tiny.recipe(material)
+    finished(tiny.trainer(tmp_path, data))
+    shutil.rmtree(newest_state(tmp_path / "state"))
+    finished(tiny.trainer(tmp_path, data))
+    rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert [int(row.split(",")[0]) for row in rows[1:]] == list(range(1, tiny.STEPS + 1))
 
 
 def test_half_a_state_is_ignored_and_the_newest_are_kept(material, tmp_path):
@@ -196,6 +236,22 @@ WRONG = {
 
 @pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG)
 def test_a_wrong_recipe_is_refused(material, tmp_path, changes, message):
+    path = tiny.write_recipe(tmp_path / "recipe.json", tiny.recipe(material, **changes))
+    assert_refused(lambda: read_recipe(path), message)
+
+
+MISTYPED = {
+    "text": ({"schedule": {"steps": "many"}}, "says steps 'many', but it must be of type int"),
+    "truth": ({"schedule": {"steps": True}}, "says steps True, but it must be of type int"),
+    "number": ({"unet": {"prediction": 1}}, "says prediction 1, but it must be of type str"),
+    "list": ({"unet": {"heads": 2}}, "says heads 2, but it must be a list"),
+    "item": ({"unet": {"heads": [1, "two"]}}, "says heads 'two', but it must be of type int"),
+    "object": ({"samples": {"masks": [1]}}, r"says masks \[1\], but it must be an object"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), MISTYPED.values(), ids=MISTYPED)
+def test_a_value_of_another_type_is_refused(material, tmp_path, changes, message):
     path = tiny.write_recipe(tmp_path / "recipe.json", tiny.recipe(material, **changes))
     assert_refused(lambda: read_recipe(path), message)
 
@@ -315,7 +371,7 @@ def test_the_command_line_refuses_in_one_line(tmp_path, capsys):
 
 @pytest.mark.parametrize("path", sorted((PACK / "recipes").glob("*.json")), ids=lambda path: path.stem)
 def test_shipped_recipes_name_what_is_there(path):
-    data = json.loads(path.read_text())
+    data = read_configuration(path)
     assert (PACK / data["about"]["recipe"]) == path and data["about"]["licence"] == "Apache-2.0"
     assert all(Preset(**settings) for settings in data["about"].get("presets", {}).values())
     assert (PACK / Path(data["autoencoder"])).is_file() if data["kind"] == "canvas" else "autoencoder" in data

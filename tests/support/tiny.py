@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from segment_anything.modeling import ImageEncoderViT
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from canvas_core.canvas import CELL
 from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet
 from canvas_core.models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
 from canvas_core.models.unet_config import UNetConfig
@@ -61,8 +62,21 @@ def seeded(make, seed=0):
     return network.eval().requires_grad_(False)
 
 
+def with_blocks(fill):
+    """A SmoothFill whose first three channels are a block's mean colours and the others patterns."""
+    channels = len(fill.blocks)
+    patterns = torch.randn(channels, 3, CELL * CELL, generator=torch.Generator().manual_seed(6))
+    patterns -= patterns.mean(2, keepdim=True)
+    patterns[:3] = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])[..., None]
+    fill.blocks.copy_(torch.nn.functional.normalize(patterns.flatten(1)).unflatten(1, (3, CELL, CELL)))
+    return fill
+
+
 def unet(config=UNET):
-    return seeded(lambda: FollowYourCanvasUNet(config), 1)
+    network = seeded(lambda: FollowYourCanvasUNet(config), 1)
+    if config.prediction == "x0":
+        with_blocks(network.smooth_fill)
+    return network
 
 
 def layout_encoder(config=LAYOUT):

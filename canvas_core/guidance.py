@@ -40,6 +40,16 @@ def text_layout_guidance(
     return null + text_scale * (text - null) + layout_scale * (layout - null)
 
 
+def context_global_guidance(
+    null: torch.Tensor, context: torch.Tensor, both: torch.Tensor, context_scale: float, global_scale: float
+) -> torch.Tensor:
+    """Two-condition guidance of M3DDM @ e2ccd7c: from nothing to the context, and from there to the global frames.
+
+    null: neither; context: the context alone; both: context and global frames.
+    """
+    return null + context_scale * (context - null) + global_scale * (both - context)
+
+
 def guide_by_text(scale: float) -> Guidance:
     """Text guidance with the real layout in both branches, as Follow-Your-Canvas runs by default.
 

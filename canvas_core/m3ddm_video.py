@@ -1,0 +1,217 @@
+"""M3DDM on a whole video: encode once, sample clip after clip by a plan, decode once. Latents are held, pixels are not.
+
+Frames are [h, w, 3] uint8 and are read as often as needed, so a source is anything that can be iterated again.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.functional import interpolate
+
+from .autoencoder import decode, encode
+from .canvas import CELL, Canvas, cell_mask, generation_mask, place_source
+from .errors import SamplingError
+from .fill import fill_hidden
+from .levels import ClipPlan, KeyframePlan, clip_rate, global_frames
+from .m3ddm import CONTEXT_SCALE, GLOBAL_SCALE, STEPS, M3DDMClip, M3DDMPredictor, sample_clip
+from .models.m3ddm import M3DDMUNet
+from .models.m3ddm_layers import GlobalKeys
+
+AT_ONCE = 16
+"""Frames whose pixels are held."""
+
+GLOBAL_SIDE = 256
+"""Pixels; global frames are stretched to this square, as published."""
+
+
+class Prepared(NamedTuple):
+    """Frames on the canvas, 0..1."""
+
+    masked: torch.Tensor
+    """[F, H, W, 3], black where hidden"""
+    filled: torch.Tensor
+    """[F, H, W, 3], hidden area filled by Telea"""
+    mask: torch.Tensor
+    """[H, W], 1 = generate"""
+
+
+Prepare = Callable[[torch.Tensor], Prepared]
+"""prepare(frames [F, h, w, 3] uint8)."""
+
+
+def prepare_on(canvas: Canvas) -> Prepare:
+    """Frames on a canvas of any size; the published code knows squares of up to 256 pixels only."""
+
+    def prepare(frames: torch.Tensor) -> Prepared:
+        mask = generation_mask(canvas.size, canvas.source)
+        masked = place_source(frames.float() / 255, canvas.size, canvas.source, fill=0.0)
+        filled = fill_hidden(masked, mask.expand(len(masked), -1, -1), "telea")
+        return Prepared(masked, filled, mask)
+
+    return prepare
+
+
+@dataclass(frozen=True)
+class M3DDMNetworks:
+    """The parts of the system, ready to run."""
+
+    unet: M3DDMUNet
+    vae: Any
+    device: Any = "cpu"
+    dtype: torch.dtype = torch.float32
+
+
+@dataclass(frozen=True)
+class M3DDMSettings:
+    """How to run; the defaults are published."""
+
+    steps: int = STEPS
+    context_scale: float = CONTEXT_SCALE
+    global_scale: float = GLOBAL_SCALE
+    official_rate: bool = False
+    """Whether the frame rate of a level is cut as published, to 0 for strides above the rate"""
+
+
+@dataclass(frozen=True)
+class EncodedVideo:
+    """What is known of a video, scaled latents on the CPU."""
+
+    start: torch.Tensor
+    """[N, 4, h, w], of the Telea fill"""
+    context: torch.Tensor
+    """[N, 4, h, w], of the source on black"""
+    black: torch.Tensor
+    """[1, 4, h, w]"""
+    seen: torch.Tensor
+    """[G, 4, 32, 32], of the global frames"""
+    mask: torch.Tensor
+    """[1, h, w], 1 = generate"""
+    rate: float
+    """Frames a second"""
+
+
+class Finished(NamedTuple):
+    """Latents [4, h, w] that a plan leaves."""
+
+    frames: dict[int, torch.Tensor]
+    """Of each frame as it guided later clips"""
+    pictures: dict[int, torch.Tensor]
+    """Of each picture of the result, by number"""
+
+
+def encode_video(
+    networks: M3DDMNetworks, frames: Iterable[torch.Tensor], prepare: Prepare, length: int, rate: float
+) -> EncodedVideo:
+    """Read and encode a video of `length` frames [h, w, 3] uint8. The posterior's mean is taken, where the published code draws
+    without a seed. Raises SamplingError when there are fewer frames."""
+    wanted = set(global_frames(length))
+    starts, contexts, seen = [], [], {}
+    count = 0
+    for batch in _batches(frames):
+        prepared = prepare(torch.stack(batch))
+        starts.append(_encode(networks, prepared.filled))
+        contexts.append(_encode(networks, prepared.masked))
+        for index, frame in enumerate(batch, count):
+            if index in wanted:
+                seen[index] = _encode(networks, stretch(frame))
+        count += len(batch)
+    if count != length:
+        raise SamplingError(f"the video has {count} frames, but the plan was made for {length}; make it again")
+    return EncodedVideo(
+        start=torch.cat(starts),
+        context=torch.cat(contexts),
+        black=_encode(networks, torch.zeros_like(prepared.masked[:1])),
+        seen=torch.cat([seen[index] for index in global_frames(length)]),
+        mask=cell_mask(prepared.mask[None]),
+        rate=rate,
+    )
+
+
+def _batches(frames: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    iterator = iter(frames)
+    while batch := list(islice(iterator, AT_ONCE)):
+        yield batch
+
+
+def stretch(frame: torch.Tensor) -> torch.Tensor:
+    """A global frame [h, w, 3] uint8 as [1, 256, 256, 3] 0..1, whatever its shape, as published."""
+    x = frame.permute(2, 0, 1)[None].float() / 255
+    side = (GLOBAL_SIDE, GLOBAL_SIDE)
+    return interpolate(x, size=side, mode="bilinear", antialias=True).clamp(0, 1).permute(0, 2, 3, 1)
+
+
+def _encode(networks: M3DDMNetworks, frames: torch.Tensor) -> torch.Tensor:
+    channels = networks.unet.config.out_channels
+    mean = torch.zeros(len(frames), channels, *(side // CELL for side in frames.shape[1:3]))
+    return encode(networks.vae, frames, mean, networks.device)
+
+
+@torch.inference_mode()
+def sample_video(
+    networks: M3DDMNetworks,
+    video: EncodedVideo,
+    plan: KeyframePlan,
+    settings: M3DDMSettings,
+    draw: Callable[[ClipPlan], torch.Tensor],
+    on_step: Callable[[int, int], None] | None = None,
+    on_clip: Callable[[int, torch.Tensor], None] | None = None,
+) -> Finished:
+    """Sample every clip of a plan. draw(clip) gives its start noise [F, 4, h, w].
+
+    on_step(clip, step) reports progress, on_clip(clip, latents [F, 4, h, w]) each result.
+
+    Raises SamplingError when the plan was made for another length, or a level is not finite.
+    """
+    if plan.length != len(video.start):
+        raise SamplingError(
+            f"the plan was made for {plan.length} frames, but the video has {len(video.start)}; make it again"
+        )
+    unet = networks.unet
+    seen = video.seen[None].to(networks.device, networks.dtype)
+    keys, null_keys = unet.encode_global(seen), unet.encode_global(torch.zeros_like(seen))
+    done = Finished({}, {})
+    for index, clip in enumerate(plan.clips):
+        told = _describe(networks, video, clip, done, settings, (keys, null_keys))
+        predict = _on_device(networks, M3DDMPredictor(unet, told, settings.context_scale, settings.global_scale))
+        report = (lambda step, _, clip=index: on_step(clip, step)) if on_step else None
+        latents = sample_clip(predict, video.start[list(clip.frames)], draw(clip), settings.steps, report)
+        if on_clip:
+            on_clip(index, latents)
+        done.frames.update({clip.frames[slot]: latents[slot] for slot in clip.writes})
+        done.pictures.update({number: latents[slot] for slot, number in clip.shows})
+    return done
+
+
+def _describe(
+    networks: M3DDMNetworks,
+    video: EncodedVideo,
+    clip: ClipPlan,
+    done: Finished,
+    settings: M3DDMSettings,
+    keys: tuple[list[GlobalKeys], list[GlobalKeys]],
+) -> M3DDMClip:
+    def place(x: torch.Tensor) -> torch.Tensor:
+        return x.to(networks.device, networks.dtype)
+
+    return M3DDMClip(
+        context=place(video.context[list(clip.frames)]),
+        mask=place(video.mask.expand(len(clip.frames), 1, -1, -1)),
+        black=place(video.black),
+        guides={slot: place(done.frames[clip.frames[slot]]) for slot in clip.guides},
+        keys=keys[0],
+        null_keys=keys[1],
+        fps=clip_rate(video.rate, clip.stride, settings.official_rate),
+    )
+
+
+def _on_device(networks: M3DDMNetworks, predict: M3DDMPredictor) -> Any:
+    return lambda x, timestep: predict(x.to(networks.device, networks.dtype), timestep).float().cpu()
+
+
+def decode_pictures(networks: M3DDMNetworks, latents: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """Frames [H, W, 3] 0..1 of latents [4, h, w], one after the other."""
+    for latent in latents:
+        yield decode(networks.vae, latent[None], networks.device)[0]

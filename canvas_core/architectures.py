@@ -78,9 +78,10 @@ STORED = (
 """What the shapes of a UNet do not tell, and `canvas.config` does."""
 
 
-def stored_fields(config: UNetConfig) -> dict[str, Any]:
-    """The part of a configuration that is written to `canvas.config`."""
-    return {name: getattr(config, name) for name in STORED}
+def describe_config(name: str, config: UNetConfig) -> dict[str, str]:
+    """Safetensors metadata that say of which architecture a file is, and what its shapes do not tell."""
+    stored = {field: getattr(config, field) for field in STORED}
+    return {"modelspec.architecture": name, "canvas.architecture": name, "canvas.config": json.dumps(stored)}
 
 
 def _count(shapes: Shapes, pattern: str) -> int:

@@ -7,12 +7,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .fill import Image
+from .fill import Bools, Image
 
 Matrix = npt.NDArray[np.float64]
 """Homography [3, 3] between pixels (x, y) of two frames."""
-
-Bools = npt.NDArray[np.bool_]
 
 TRACKED_SIDE = 512
 """Longest side, in pixels, of the pictures in which the camera is tracked."""

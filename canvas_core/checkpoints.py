@@ -1,6 +1,5 @@
 """Reading, describing and converting checkpoint files. Weights are data: nothing in a file is ever executed."""
 
-import json
 import pickle
 import warnings
 import zipfile
@@ -20,10 +19,10 @@ from .architectures import (
     Architecture,
     Shapes,
     build_layout_encoder,
+    describe_config,
     read_layout_config,
     recognise,
     stored_config,
-    stored_fields,
 )
 from .errors import CheckpointError
 from .files import write_whole
@@ -228,10 +227,8 @@ def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = 
     check_fits(network, tensors, checkpoint.file.path.name)
     metadata = {
         **checkpoint.file.metadata,
-        "canvas.architecture": checkpoint.architecture.name,
-        "canvas.config": json.dumps(stored_fields(checkpoint.config)),
+        **describe_config(checkpoint.architecture.name, checkpoint.config),
         "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.architecture": checkpoint.architecture.name,
         "modelspec.title": checkpoint.file.path.stem,
         "modelspec.date": date.today().isoformat(),
         **({"canvas.rre": rre} if rre else {}),

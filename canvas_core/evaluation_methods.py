@@ -6,7 +6,7 @@ from .canvas import Canvas
 from .errors import ConditioningError
 from .evaluation import Outpaint, filling
 from .fill import fill_hidden
-from .pipeline import Networks, outpaint, seeded_draw, settings_of
+from .pipeline import Networks, no_prompts, outpaint, seeded_draw, settings_of
 from .presets import Preset
 from .propagation import propagate
 from .texture import add_texture
@@ -19,7 +19,7 @@ def model_method(networks: Networks, preset: Preset, rre: str, seed: int) -> Out
         raise ConditioningError(
             "the evaluation has no prompts for its clips, and this model reads them; evaluate a model that reads none"
         )
-    text = dict.fromkeys(("negative", "positive"), torch.zeros(1, 1, config.text_width))
+    text = no_prompts(config.text_width)
 
     def run(source: torch.Tensor, canvas: Canvas) -> torch.Tensor:
         return outpaint(networks, settings_of(preset, rre), source, canvas, text, seeded_draw(seed))

@@ -15,6 +15,9 @@ from .errors import GeometryError
 Image = npt.NDArray[np.float32]
 """[H, W, 3] or [H, W], 0..1."""
 
+Bools = npt.NDArray[np.bool_]
+"""[H, W] or [F, H, W]."""
+
 Report = Callable[[float], None]
 """Is called as a long work goes on, with the share 0..1 that is done; may raise to stop it."""
 
@@ -45,7 +48,7 @@ BOUNCES = 4
 class Surroundings(NamedTuple):
     """Where the known pixels of one frame are."""
 
-    hidden: npt.NDArray[np.bool_]
+    hidden: Bools
     """[H, W]"""
     distance: Image
     """[H, W] to the nearest known pixel, in pixels"""
@@ -53,7 +56,7 @@ class Surroundings(NamedTuple):
     """[2, H, W] row and column of the nearest known pixel"""
 
 
-def surroundings(hidden: npt.NDArray[np.bool_]) -> Surroundings:
+def surroundings(hidden: Bools) -> Surroundings:
     """Distance and place of the nearest known pixel for every pixel of `hidden` [H, W], of which some are known."""
     distance, labels = cv2.distanceTransformWithLabels(
         hidden.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
@@ -139,7 +142,7 @@ def _cone_and_detail(frame: Image, around: Surroundings) -> Image:
     return _cone(frame, around) + DETAIL_SHARE * _mirrored(detail, around)
 
 
-def _nearest_seen(hidden: npt.NDArray[np.bool_]) -> list[int]:
+def _nearest_seen(hidden: Bools) -> list[int]:
     """For each frame of masks [F, H, W] the nearest one with a known pixel."""
     seen = np.flatnonzero(~hidden.all((1, 2)))
     if not seen.size:
@@ -164,7 +167,7 @@ def check_hidden(frames: torch.Tensor, mask: torch.Tensor) -> None:
 def _of_each_frame(fill: Callable[[Image, Surroundings], Image]) -> Fill:
     def fill_clip(frames: torch.Tensor, mask: torch.Tensor, report: Report | None = None) -> torch.Tensor:
         check_hidden(frames, mask)
-        hidden: npt.NDArray[np.bool_] = (mask > 0).cpu().numpy()
+        hidden: Bools = (mask > 0).cpu().numpy()
         images = frames.detach().float().cpu().numpy()
         filled: dict[int, Any] = {}
         out = frames.clone()
@@ -183,7 +186,7 @@ def _of_each_frame(fill: Callable[[Image, Surroundings], Image]) -> Fill:
     return fill_clip
 
 
-def _filled(fill: Callable[[Image, Surroundings], Image], frame: Image, hidden: npt.NDArray[np.bool_]) -> Image:
+def _filled(fill: Callable[[Image, Surroundings], Image], frame: Image, hidden: Bools) -> Image:
     if not hidden.any():
         return frame
     around = surroundings(hidden)

@@ -22,17 +22,16 @@ from .canvas import (
 from .compositing import PASTES, inward_alpha, paste_as_published, paste_borrowed, paste_source, require_centred
 from .errors import SamplingError
 from .fill import FILLS, fill_hidden
+from .finishing import finish_hidden
 from .guidance import Guidance, guide_by_text
 from .models.layout_encoder import LayoutEncoder, layout_tokens
 from .models.sam import encode_frames, to_levels, to_levels_official
 from .presets import Preset
 from .propagation import propagate
-from .refine import refine_fill
 from .rounds import START_FROM, Round, plan_rounds
 from .sampling import ClipConditions, Start, TiledPredictor, denoise, make_scheduler
 from .schedule import share_noise
-from .seam import match_border
-from .texture import add_texture, check_share
+from .texture import check_share
 from .windows import WindowSettings
 
 
@@ -138,6 +137,11 @@ def settings_of(preset: Preset, rre: str) -> Settings:
     )
 
 
+def no_prompts(width: int) -> dict[str, torch.Tensor]:
+    """Both embeddings, [1, 1, width] each, for a network that reads no prompt."""
+    return dict.fromkeys(("negative", "positive"), torch.zeros(1, 1, width))
+
+
 def seeded_draw(seed: int) -> Draw:
     """Draws from one CPU generator that runs on through all rounds."""
     generator = torch.Generator().manual_seed(seed)
@@ -194,10 +198,8 @@ def run_round(
 
 def _finish(settings: Settings, decoded: torch.Tensor, placed: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """What needs no network, on the hidden area of the decoded frames."""
-    if settings.refine:
-        decoded = refine_fill(decoded, fill_hidden(placed, mask, settings.fill), mask)
-    decoded = match_border(decoded, placed, mask, settings.match)
-    decoded = add_texture(decoded, placed, mask, settings.texture)
+    filled = fill_hidden(placed, mask, settings.fill) if settings.refine else None
+    decoded = finish_hidden(decoded, placed, mask, settings.match, settings.texture, filled)
     return paste_borrowed(decoded, placed, mask, settings.feather) if settings.propagate else decoded
 
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import torch
 
-from .camera_motion import Bools, Camera, Matrix, shrink
-from .fill import Image, Report, check_hidden, spread, surroundings
+from .camera_motion import Camera, Matrix, shrink
+from .fill import Bools, Image, Report, check_hidden, spread, surroundings
 
 OFFSETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 26, 32)
 """Frames looked at on either side of each frame; bounds time and memory for long clips."""

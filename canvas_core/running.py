@@ -1,7 +1,7 @@
 """From the arguments of the command line to outpainted frames."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -12,8 +12,8 @@ from .autoencoder import load_autoencoder
 from .canvas import Canvas, Size
 from .cli import fill_in, make_canvas, make_windows
 from .errors import ConditioningError, SamplingError
-from .guidance import guide_by_text, guide_by_text_and_layout
-from .presets import choose_preset
+from .guidance import guide_by_text_and_layout
+from .presets import Preset, choose_preset
 from .rounds import plan_rounds
 from .text import encode_text
 from .video import Clip, read_clip
@@ -88,7 +88,7 @@ def encode_prompts(args: argparse.Namespace, config: Any, device: str) -> dict[s
     if not config.reads_text:
         if args.prompt or args.negative:
             raise ConditioningError("this model reads no prompt; leave --prompt and --negative out")
-        return dict.fromkeys(("negative", "positive"), torch.zeros(1, 1, width))
+        return pipeline.no_prompts(width)
     if not args.base:
         raise ConditioningError(
             "Follow-Your-Canvas needs a text encoder even for an empty prompt; give the Stable Diffusion 2.1 folder with --base"
@@ -107,23 +107,16 @@ def make_settings(args: argparse.Namespace, windows: WindowSettings, rre: str) -
         raise SamplingError(f"--seed is {args.seed}, but must be 0 to {2**64 - 1}")
     if not 2 <= args.fps <= 16:
         raise SamplingError(f"--fps is {args.fps}, but is the training frame stride and must be 2 to 16; 8 is usual")
-    return pipeline.Settings(
-        steps=args.steps,
-        guidance=guide_by_text(args.cfg)
-        if args.layout_cfg is None
-        else guide_by_text_and_layout(args.cfg, args.layout_cfg),
+    preset = Preset(**{field.name: getattr(args, field.name) for field in fields(Preset)})
+    chosen = pipeline.settings_of(preset, args.rre or rre)
+    by_layout = None if args.layout_cfg is None else guide_by_text_and_layout(args.cfg, args.layout_cfg)
+    return replace(
+        chosen,
+        guidance=by_layout or chosen.guidance,
         fps=args.fps,
         windows=windows,
         windows_at_once=args.batch,
-        rre=args.rre or rre,
         start_from=args.start_from,
-        strength=args.strength,
-        fill=args.fill,
-        propagate=args.propagate,
-        refine=args.refine,
-        match=args.match,
-        texture=args.texture,
-        feather=args.feather,
         paste=args.paste,
     )
 

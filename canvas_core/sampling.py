@@ -12,7 +12,7 @@ from .errors import SamplingError
 from .fusion import fuse_frames, fuse_windows
 from .guidance import Branch, Guidance
 from .relative_region import relative_region
-from .schedule import STEPS, rates
+from .schedule import STEPS, ddim_step, rates, trailing_times
 from .windows import WindowSettings, frame_weights
 
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -40,17 +40,14 @@ class TrailingScheduler(DDIMScheduler):
     def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
         """Time steps [num_inference_steps], falling."""
         self.num_inference_steps = num_inference_steps
-        self.timesteps = torch.linspace(STEPS - 1, -1, num_inference_steps + 1)[:-1].round().long()
+        self.timesteps = trailing_times(num_inference_steps)
 
     def step(self, model_output: torch.Tensor, timestep: torch.Tensor, sample: torch.Tensor) -> Stepped:
-        """Song et al., "Denoising Diffusion Implicit Models" (2021), equation 12 without noise, to the next time step."""
+        """To the next time step by `ddim_step`, or to the clean latent after the last."""
         signal, amount = rates(timestep)
         clean = model_output if self.config.prediction_type == "sample" else signal * sample - amount * model_output
         left = self.timesteps[self.timesteps < timestep]
-        if not len(left):
-            return Stepped(clean)
-        next_signal, next_amount = rates(left[0])
-        return Stepped(next_signal * clean + next_amount * (sample - signal * clean) / amount)
+        return Stepped(ddim_step(sample, clean, timestep, left[0]) if len(left) else clean)
 
 
 def make_scheduler(prediction: str = "v", spacing: str = "leading") -> DDIMScheduler:

@@ -26,6 +26,21 @@ def rates(timestep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return signal, (1 - signal.square()).sqrt()
 
 
+def trailing_times(steps: int) -> torch.Tensor:
+    """Evenly spaced time steps [steps], falling from the last one, pure noise, towards the clean latent."""
+    return torch.linspace(STEPS - 1, -1, steps + 1)[:-1].round().long()
+
+
+def ddim_step(noisy: torch.Tensor, clean: torch.Tensor, now: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """The noisy latent at time step `after` from that at `now` and what the clean one is thought to be.
+
+    Song et al., "Denoising Diffusion Implicit Models" (2021), equation 12 without noise.
+    """
+    signal, amount = rates(now)
+    next_signal, next_amount = rates(after)
+    return next_signal * clean + next_amount * (noisy - signal * clean) / amount
+
+
 def share_noise(noise: torch.Tensor, share: float) -> torch.Tensor:
     """Noise [F, ...] of independent frames, mixed so that `share` of its variance is common to all frames. Stays of unit variance."""
     if share == 0 or len(noise) == 1:

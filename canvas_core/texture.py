@@ -14,10 +14,9 @@ import numpy.typing as npt
 import torch
 
 from .errors import GeometryError
-from .fill import Image, check_hidden, spread
+from .fill import Bools, Image, check_hidden, spread
 
 Ints = npt.NDArray[np.intp]
-Bools = npt.NDArray[np.bool_]
 
 COARSEST = 20
 """Short side of the frame over the sigma of the blur that detail is the rest of."""

@@ -7,9 +7,7 @@ from comfy_api.latest import io
 from ..canvas_core.canvas import Canvas, generation_mask, place_source, trim_frames
 from ..canvas_core.compositing import PASTES, paste_as_published, paste_borrowed, paste_source
 from ..canvas_core.errors import GeometryError
-from ..canvas_core.refine import refine_fill
-from ..canvas_core.seam import match_border
-from ..canvas_core.texture import add_texture
+from ..canvas_core.finishing import finish_hidden
 from . import sockets
 
 
@@ -112,11 +110,9 @@ class CanvasComposite(io.ComfyNode):
             )
         if filled is not None:
             filled, mask = filled[..., :3].to(result), mask.to(result)
-        if refine:
-            result = refine_fill(result, filled, mask)
-        if match or texture:
+        if refine or match or texture:
             frames, hidden = _known(source, canvas, filled, mask)
-            result = add_texture(match_border(result, frames, hidden, match), frames, hidden, texture)
+            result = finish_hidden(result, frames, hidden, match, texture, filled if refine else None)
         if filled is not None:
             result = paste_borrowed(result, filled, mask, feather)
         if how == "official":

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import interpolate, silu
 
 from ..errors import ConditioningError
-from .layers import Attend, Attention, FeedForward, TimestepEmbedding, attend, bind, sinusoid
+from .layers import Attend, Attention, FeedForward, TimestepEmbedding, attend, bind, sinusoid, up_inputs
 from .motion import MotionModule
 from .preconditioning import CleanGuess
 from .smooth_fill import SmoothFill
@@ -179,19 +179,14 @@ class FollowYourCanvasUNet(nn.Module):
             Level(ops, config, i, [entering[i]] + [w] * (layers - 1)) for i, w in enumerate(widths)
         )
         self.mid_block = MidBlock(ops, config)
-        self.up_blocks = nn.ModuleList(Level(ops, config, i, self._up_inputs(i)) for i in reversed(range(len(widths))))
+        self.up_blocks = nn.ModuleList(
+            Level(ops, config, i, up_inputs(widths, layers, i)) for i in reversed(range(len(widths)))
+        )
         for level in range(len(widths) - 1):
             self.down_blocks[level].downsamplers.append(Resample(ops, widths[level], stride=2))
             self.up_blocks[level].upsamplers.append(Resample(ops, widths[-1 - level], stride=1))
         self.conv_norm_out = ops.GroupNorm(config.norm_groups, widths[0], eps=config.norm_eps)
         self.conv_out = ops.Conv2d(widths[0], config.out_channels, 3, padding=1)
-
-    def _up_inputs(self, level: int) -> list[int]:
-        """Channels entering each resnet of an up level: what comes from below, then the skip."""
-        widths, layers = self.config.block_out_channels, self.config.layers_per_block
-        below = widths[min(level + 1, len(widths) - 1)]
-        skips = [widths[level]] * layers + [widths[max(level - 1, 0)]]
-        return [body + skip for body, skip in zip([below] + [widths[level]] * layers, skips, strict=True)]
 
     def forward(
         self,

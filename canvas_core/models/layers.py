@@ -1,7 +1,7 @@
 """Layers that several networks share. B batch, F frames, C channels, H W cells, L tokens, D features."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -40,6 +40,13 @@ def bind(operations: Any, dtype: torch.dtype | None, device: Any) -> SimpleNames
     names = ("Linear", "Conv1d", "Conv2d", "Conv3d", "GroupNorm", "LayerNorm")
     layers = {name: partial(getattr(operations, name), dtype=dtype, device=device) for name in names}
     return SimpleNamespace(**layers, dtype=dtype, device=device)
+
+
+def up_inputs(widths: Sequence[int], layers: int, level: int) -> list[int]:
+    """Channels entering each resnet on the way up at a level of a UNet: what comes from below, then the skip."""
+    below = widths[min(level + 1, len(widths) - 1)]
+    skips = [widths[level]] * layers + [widths[max(level - 1, 0)]]
+    return [body + skip for body, skip in zip([below] + [widths[level]] * layers, skips, strict=True)]
 
 
 def sinusoid(values: torch.Tensor, features: int, period: float = 10000) -> torch.Tensor:

@@ -16,7 +16,7 @@ from torch.nn.functional import silu
 
 from ..errors import ConditioningError
 from .global_frames import GlobalFrameEncoder
-from .layers import Attend, Attention, TimestepEmbedding, attend, bind, sinusoid
+from .layers import Attend, Attention, TimestepEmbedding, attend, bind, sinusoid, up_inputs
 from .m3ddm_layers import GlobalKeys, M3DDMConfig, PseudoConv3d, Resample, ResnetBlock, SpatialTemporalTransformer
 
 TIME_PERIOD, FPS_PERIOD = 1000, 30
@@ -87,20 +87,15 @@ class M3DDMUNet(nn.Module):
             Level(ops, config, i, [entering[i]] + [w] * (layers - 1)) for i, w in enumerate(widths)
         )
         self.mid_block = MidBlock(ops, config)
-        self.up_blocks = nn.ModuleList(Level(ops, config, i, self._up_inputs(i)) for i in reversed(range(len(widths))))
+        self.up_blocks = nn.ModuleList(
+            Level(ops, config, i, up_inputs(widths, layers, i)) for i in reversed(range(len(widths)))
+        )
         for level in range(len(widths) - 1):
             self.down_blocks[level].downsamplers.append(Resample(ops, widths[level], stride=2))
             self.up_blocks[level].upsamplers.append(Resample(ops, widths[-1 - level], stride=1))
         self.conv_norm_out = ops.GroupNorm(config.norm_groups, widths[0], eps=config.norm_eps)
         self.conv_out = PseudoConv3d(ops, widths[0], config.out_channels)
         self.global_img_encoder = GlobalFrameEncoder(ops, config.out_channels, config.global_width)
-
-    def _up_inputs(self, level: int) -> list[int]:
-        """Channels entering each resnet of an up level: what comes from below, then the skip."""
-        widths, layers = self.config.block_out_channels, self.config.layers_per_block
-        below = widths[min(level + 1, len(widths) - 1)]
-        skips = [widths[level]] * layers + [widths[max(level - 1, 0)]]
-        return [body + skip for body, skip in zip([below] + [widths[level]] * layers, skips, strict=True)]
 
     def encode_global(self, latents: torch.Tensor) -> list[GlobalKeys]:
         """Keys of every layer for the scaled latents [B, G, 4, h, w] of whole frames; zeros are the null condition.

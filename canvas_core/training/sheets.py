@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..models.block_latent import decode_blocks
-from ..schedule import STEPS, rates
+from ..schedule import ddim_step, trailing_times
 
 FEW = 6
 """Steps of the second sample."""
@@ -16,14 +16,13 @@ Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def sample_few(predict: Predict, noise: torch.Tensor, clips: int, steps: int) -> torch.Tensor:
-    """Clean latents from noise [(B F), C, h, w] by DDIM (Song et al., 2021, equation 12 without noise), trailing steps."""
+    """Clean latents from noise [(B F), C, h, w] by DDIM with trailing steps."""
+    now, *later = trailing_times(steps)
+    clean = predict(noise, now.expand(clips))
     x = noise
-    times = torch.linspace(STEPS - 1, -1, steps + 1).round().clamp(min=0)
-    for now, after in zip(times[:-1], times[1:], strict=True):
+    for after in later:
+        x, now = ddim_step(x, clean, now, after), after
         clean = predict(x, now.expand(clips))
-        signal, amount = rates(now)
-        next_signal, next_amount = rates(after)
-        x = next_signal * clean + next_amount * (x - signal * clean) / amount
     return clean
 
 

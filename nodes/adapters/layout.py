@@ -13,6 +13,7 @@ from ...canvas_core.checkpoints import load_layout_encoder, load_sam, open_check
 from ...canvas_core.models.layout_encoder import layout_tokens
 from ...canvas_core.models.sam import CHUNK, encode_frames, to_levels
 from .conds import Tokens
+from .progress import watch_works
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,9 @@ class LayoutReader:
         comfy.model_management.load_models_gpu(
             [self.sam], memory_required=_sam_memory(self.sam.model), force_full_load=True
         )
-        bar = comfy.utils.ProgressBar(len(frames))
-
-        def report(done: int) -> None:
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            bar.update_absolute(min(done, len(frames)))
-
-        features = encode_frames(self.sam.model, to_levels(frames[..., :3].cpu()), report)
+        (report,) = watch_works(1)
+        levels = to_levels(frames[..., :3].cpu())
+        features = encode_frames(self.sam.model, levels, lambda done: report(min(done / len(frames), 1.0)))
         comfy.model_management.load_models_gpu([self.encoder], force_full_load=True)
         encoder = self.encoder.model
         tokens = layout_tokens(encoder, features, spans, self.encoder.load_device, torch.float32)

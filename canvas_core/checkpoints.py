@@ -1,5 +1,6 @@
 """Reading, describing and converting checkpoint files. Weights are data: nothing in a file is ever executed."""
 
+import json
 import pickle
 import warnings
 import zipfile
@@ -15,23 +16,26 @@ from safetensors.torch import save_file
 from segment_anything.modeling import ImageEncoderViT
 
 from .architectures import (
+    FOLLOW_YOUR_CANVAS,
     LAYOUT_PREFIXES,
     Architecture,
     Shapes,
     build_layout_encoder,
-    describe_config,
     read_layout_config,
     recognise,
     stored_config,
 )
 from .errors import CheckpointError
 from .files import write_whole
-from .models.layout_encoder import LayoutEncoder
+from .models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
 from .models.sam import build_sam
 from .presets import Preset, read_presets
 from .relative_region import CONVENTIONS
 
 Tensors = dict[str, torch.Tensor]
+
+DIFFUSERS_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+"""What the weights in a diffusers folder are called, in the order they are looked for."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,15 @@ class TensorFile:
 
 def open_tensors(path: str | Path) -> TensorFile:
     """Open a .safetensors file, or a PyTorch file of plain tensors. Raises CheckpointError when it cannot be trusted or read."""
-    path = Path(path)
+    path = _in_folder(Path(path))
     if not path.is_file():
         raise CheckpointError(f"there is no file at {path}; check the name and the folder")
     return _open_safetensors(path) if path.suffix in (".safetensors", ".sft") else _open_pickle(path)
+
+
+def _in_folder(path: Path) -> Path:
+    """The weights file of a diffusers folder; a file as it is."""
+    return next((path / name for name in DIFFUSERS_FILES if (path / name).is_file()), path)
 
 
 def _open_safetensors(path: Path) -> TensorFile:
@@ -112,6 +121,8 @@ class Checkpoint:
     file: TensorFile
     architecture: Architecture
     config: Any
+    layout: LayoutEncoderConfig | None
+    """Of the layout encoder in the same file, if its architecture has one"""
     rre: str
     """Convention of the relative region embedding: the file's `canvas.rre`, else centre_px."""
     presets: Mapping[str, Preset]
@@ -131,8 +142,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     file = open_tensors(path)
     architecture = recognise(file.shapes, file.path.name)
     try:
-        config = architecture.read_config(file.shapes, stored_config(file.metadata))
-        read_layout_config(file.shapes)
+        stored = {**_options_beside(file.path, architecture), **stored_config(file.metadata)}
+        config = architecture.read_config(file.shapes, stored)
+        layout = read_layout_config(file.shapes) if architecture.has_layout else None
     except CheckpointError as error:
         raise CheckpointError(f"{file.path.name} cannot be used: {error}") from None
     except (KeyError, IndexError, ValueError) as error:
@@ -144,7 +156,19 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"{file.path.name} names the RRE convention {rre!r}, but it must be one of {', '.join(CONVENTIONS)}; convert it again"
         )
-    return Checkpoint(file, architecture, config, rre, read_presets(file.metadata))
+    return Checkpoint(file, architecture, config, layout, rre, read_presets(file.metadata))
+
+
+def _options_beside(path: Path, architecture: Architecture) -> dict[str, Any]:
+    """What the `config.json` beside a diffusers file tells of its network. Raises CheckpointError when it cannot be read."""
+    beside = path.with_name("config.json")
+    if not architecture.options or not beside.is_file():
+        return {}
+    try:
+        options = json.loads(beside.read_text(encoding="utf-8"))
+        return {name: options[key] for name, key in architecture.options.items() if key in options}
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"config.json beside it is no JSON object ({error}); download it again") from None
 
 
 def check_fits(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], name: str) -> None:
@@ -168,14 +192,27 @@ def check_fits(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], na
             )
 
 
+def cast(value: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    """The tensor in another precision; counters stay whole numbers."""
+    return value.to(dtype or value.dtype) if value.is_floating_point() else value
+
+
 def _fill(network: Any, tensors: Tensors, name: str, dtype: torch.dtype | None, device: Any) -> Any:
     check_fits(network, tensors, name)
     network.load_state_dict(
-        {key: value.to(device=device, dtype=dtype or value.dtype) for key, value in tensors.items()},
+        {key: cast(value, dtype).to(device) for key, value in tensors.items()},
         strict=False,
         assign=True,
     )
     return network.eval().requires_grad_(False)
+
+
+def require_architecture(checkpoint: Checkpoint, wanted: Architecture) -> None:
+    """Raise CheckpointError unless the checkpoint is of the architecture `wanted`."""
+    if checkpoint.architecture is not wanted:
+        raise CheckpointError(
+            f"{checkpoint.file.path.name} is a checkpoint of {checkpoint.architecture.title}, but {wanted.title} is needed here; pick another file"
+        )
 
 
 def load_unet(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device: Any = "cpu") -> torch.nn.Module:
@@ -187,7 +224,8 @@ def load_unet(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device
 def load_layout_encoder(
     checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device: Any = "cpu", operations: Any = torch.nn
 ) -> LayoutEncoder:
-    """The layout encoder of the same checkpoint, its layers taken from `operations`."""
+    """The layout encoder of the same checkpoint, its layers taken from `operations`. Raises CheckpointError when it has none."""
+    require_architecture(checkpoint, FOLLOW_YOUR_CANVAS)
     network = build_layout_encoder(checkpoint.file.shapes, operations, dtype=dtype, device="meta")
     return _fill(network, checkpoint.layout_tensors(), checkpoint.file.path.name, dtype, device)
 
@@ -207,9 +245,9 @@ def describe(path: str | Path) -> str:
         f"architecture  {checkpoint.architecture.name}",
         f"tensors       {len(shapes)}, {count / 1e6:.1f} M values",
         f"unet          {checkpoint.config}",
-        f"layout        {read_layout_config(shapes)}",
-        f"rre           {checkpoint.rre}",
     ]
+    if checkpoint.layout:
+        lines += [f"layout        {checkpoint.layout}", f"rre           {checkpoint.rre}"]
     return "\n".join(lines + [f"{key:13} {value}" for key, value in sorted(checkpoint.file.metadata.items())])
 
 
@@ -220,14 +258,13 @@ def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = 
         raise CheckpointError(f"the output is {target.name}, but must end in .safetensors; rename it")
     checkpoint = open_checkpoint(source)
     tensors = {
-        key: value.to(dtype or value.dtype).contiguous().clone()
-        for key, value in checkpoint.file.load(lambda key: True).items()
+        key: cast(value, dtype).contiguous().clone() for key, value in checkpoint.file.load(lambda key: True).items()
     }
     network = checkpoint.architecture.build(checkpoint.config, device="meta")
     check_fits(network, tensors, checkpoint.file.path.name)
     metadata = {
         **checkpoint.file.metadata,
-        **describe_config(checkpoint.architecture.name, checkpoint.config),
+        **checkpoint.architecture.describe(checkpoint.config),
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.title": checkpoint.file.path.stem,
         "modelspec.date": date.today().isoformat(),

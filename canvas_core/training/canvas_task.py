@@ -11,7 +11,7 @@ import torch
 from segment_anything.modeling import ImageEncoderViT
 from torch import nn
 
-from ..architectures import FOLLOW_YOUR_CANVAS, describe_config
+from ..architectures import FOLLOW_YOUR_CANVAS
 from ..contact_sheet import write_picture
 from ..models.follow_your_canvas import FollowYourCanvasUNet
 from ..models.layers import attend
@@ -163,7 +163,7 @@ class CanvasTask:
         parts = {**networks.unet.state_dict(), **networks.layout_encoder.state_dict()}
         metadata = self.about.metadata(facts)
         own = {
-            **describe_config(FOLLOW_YOUR_CANVAS.name, self.config),
+            **FOLLOW_YOUR_CANVAS.describe(self.config),
             "canvas.rre": "centre_px",
             "canvas.presets": json.dumps(self.about.presets),
         }

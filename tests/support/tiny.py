@@ -12,6 +12,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from canvas_core.canvas import CELL
 from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet
 from canvas_core.models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
+from canvas_core.models.m3ddm import M3DDMUNet
+from canvas_core.models.m3ddm_layers import M3DDMConfig
 from canvas_core.models.unet_config import UNetConfig
 
 UNET = UNetConfig(
@@ -37,6 +39,14 @@ LAYOUT = LayoutEncoderConfig(
     depth=1,
     tokens=4,
     output=32,
+)
+M3DDM = M3DDMConfig(
+    block_out_channels=(16, 32),
+    layers_per_block=1,
+    heads=2,
+    attention=(True, False),
+    global_width=16,
+    norm_groups=8,
 )
 SAM = {
     "img_size": 64,
@@ -120,6 +130,25 @@ def write_checkpoint(path: Path, config=UNET, metadata=None):
             path,
         )
     return path
+
+
+def m3ddm(config=M3DDM):
+    return seeded(lambda: M3DDMUNet(config), 7)
+
+
+def write_m3ddm(folder: Path, config=M3DDM):
+    """M3DDM as it is published: config.json and float16 weights as a pickle."""
+    folder.mkdir(parents=True, exist_ok=True)
+    options = {
+        "_class_name": "UNet3DConditionModel",
+        "attention_head_dim": config.heads,
+        "norm_num_groups": config.norm_groups,
+        "norm_eps": config.norm_eps,
+    }
+    (folder / "config.json").write_text(json.dumps(options))
+    tensors = m3ddm(config).half().state_dict()
+    torch.save(tensors, folder / "diffusion_pytorch_model.bin")
+    return folder
 
 
 def write_sam(path: Path):

@@ -1,65 +1,21 @@
-"""One record per architecture: how to recognise a checkpoint, and what its shapes and metadata say of the network."""
+"""Files of Follow-Your-Canvas and of the built-in model: UNet and layout encoder in one."""
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from .errors import CheckpointError
-from .models.follow_your_canvas import FollowYourCanvasUNet
-from .models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
-from .models.unet_config import UNetConfig
-
-Shapes = Mapping[str, tuple[int, ...]]
-"""Key to shape of every tensor of a checkpoint."""
+from ..errors import CheckpointError
+from ..models.follow_your_canvas import FollowYourCanvasUNet
+from ..models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
+from ..models.unet_config import UNetConfig
+from .record import Architecture, Shapes, count, override
 
 FIRST_RESNET = "down_blocks.{}.resnets.0.conv1.weight"
 
 LAYOUT_PREFIXES = ("temporal_proj.", "image_proj_model.")
 """Keys of the layout encoder inside a Follow-Your-Canvas checkpoint."""
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """How to recognise and build one network family."""
-
-    name: str
-    required: tuple[str, ...]
-    """Keys that a checkpoint of this family always has and others never have together."""
-    read_config: Callable[[Shapes, Mapping[str, Any]], Any]
-    build: Callable[..., nn.Module]
-    """build(config, operations=torch.nn, dtype=None, device=None)"""
-
-    def missing(self, shapes: Shapes) -> list[str]:
-        """Required keys that the checkpoint lacks."""
-        return [key for key in self.required if key not in shapes]
-
-
-def stored_config(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The JSON under `canvas.config` in safetensors metadata, or nothing. Raises CheckpointError when it is not JSON."""
-    text = metadata.get("canvas.config", "{}")
-    try:
-        stored = json.loads(text)
-    except json.JSONDecodeError:
-        stored = None
-    if not isinstance(stored, dict):
-        raise CheckpointError(
-            f"the metadata 'canvas.config' is {text[:80]!r}, but must be a JSON object; convert the checkpoint again"
-        )
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
-
-
-def _override(config: Any, stored: Mapping[str, Any]) -> Any:
-    known = {field.name for field in fields(config)}
-    strange = sorted(set(stored) - known)
-    if strange:
-        raise CheckpointError(
-            f"the metadata 'canvas.config' names {', '.join(strange)}, which this version does not know; update the pack"
-        )
-    return replace(config, **stored)
 
 
 STORED = (
@@ -78,22 +34,9 @@ STORED = (
 """What the shapes of a UNet do not tell, and `canvas.config` does."""
 
 
-def describe_config(name: str, config: UNetConfig) -> dict[str, str]:
-    """Safetensors metadata that say of which architecture a file is, and what its shapes do not tell."""
-    stored = {field: getattr(config, field) for field in STORED}
-    return {"modelspec.architecture": name, "canvas.architecture": name, "canvas.config": json.dumps(stored)}
-
-
-def _count(shapes: Shapes, pattern: str) -> int:
-    count = 0
-    while pattern.format(count) in shapes:
-        count += 1
-    return count
-
-
 def read_unet_config(shapes: Shapes, stored: Mapping[str, Any]) -> UNetConfig:
     """Sizes of a Follow-Your-Canvas UNet. Heads (width / 64) and norm groups (32) are constants unless stored."""
-    levels = _count(shapes, FIRST_RESNET)
+    levels = count(shapes, FIRST_RESNET)
     if not levels:
         raise KeyError(FIRST_RESNET.format(0))
     widths = tuple(shapes[FIRST_RESNET.format(i)][0] for i in range(levels))
@@ -101,7 +44,7 @@ def read_unet_config(shapes: Shapes, stored: Mapping[str, Any]) -> UNetConfig:
     pe = "mid_block.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.pos_encoder.pe"
     config = UNetConfig(
         block_out_channels=widths,
-        layers_per_block=_count(shapes, "down_blocks.0.resnets.{}.conv1.weight"),
+        layers_per_block=count(shapes, "down_blocks.0.resnets.{}.conv1.weight"),
         heads=tuple(width // 64 for width in widths),
         attention=tuple(f"down_blocks.{i}.attentions.0.proj_in.weight" in shapes for i in range(levels)),
         text_width=shapes[f"{block}.attn2.to_k.weight"][1],
@@ -111,7 +54,7 @@ def read_unet_config(shapes: Shapes, stored: Mapping[str, Any]) -> UNetConfig:
         max_frames=shapes[pe][1],
         region_features=shapes["add_cond_embedding.linear_1.weight"][1] // 6,
     )
-    config = _override(config, stored)
+    config = override(config, stored)
     _check_unet_config(config)
     return config
 
@@ -161,7 +104,7 @@ def read_layout_config(shapes: Shapes) -> LayoutEncoderConfig:
         query_width=query_width,
         query_heads=query_inner // 64,
         query_inner=query_inner,
-        depth=_count(shapes, "image_proj_model.layers.{}.0.to_q.weight"),
+        depth=count(shapes, "image_proj_model.layers.{}.0.to_q.weight"),
         tokens=tokens,
         output=shapes["image_proj_model.proj_out.weight"][0],
     )
@@ -169,6 +112,7 @@ def read_layout_config(shapes: Shapes) -> LayoutEncoderConfig:
 
 FOLLOW_YOUR_CANVAS = Architecture(
     name="follow_your_canvas",
+    title="Follow-Your-Canvas",
     required=(
         "conv_in.weight",
         "conv_out.weight",
@@ -181,9 +125,10 @@ FOLLOW_YOUR_CANVAS = Architecture(
     ),
     read_config=read_unet_config,
     build=FollowYourCanvasUNet,
+    stored=STORED,
+    options={},
+    has_layout=True,
 )
-
-ARCHITECTURES = (FOLLOW_YOUR_CANVAS,)
 
 
 def build_layout_encoder(
@@ -191,15 +136,3 @@ def build_layout_encoder(
 ) -> LayoutEncoder:
     """An empty layout encoder of the sizes in `shapes`."""
     return LayoutEncoder(read_layout_config(shapes), operations, dtype, device)
-
-
-def recognise(shapes: Shapes, name: str) -> Architecture:
-    """The architecture of a checkpoint called `name`. Raises CheckpointError that says which key is missing."""
-    for architecture in ARCHITECTURES:
-        if not architecture.missing(shapes):
-            return architecture
-    nearest = min(ARCHITECTURES, key=lambda a: len(a.missing(shapes)))
-    raise CheckpointError(
-        f"{name} is not a canvas checkpoint: of its {len(shapes)} tensors none is '{nearest.missing(shapes)[0]}', which {nearest.name} needs; "
-        "pick the Follow-Your-Canvas checkpoint or its safetensors conversion"
-    )

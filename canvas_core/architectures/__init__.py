@@ -1,0 +1,33 @@
+"""The network families whose files can be read, and which one a file is of."""
+
+from ..errors import CheckpointError
+from .follow_your_canvas import FOLLOW_YOUR_CANVAS, LAYOUT_PREFIXES, build_layout_encoder, read_layout_config
+from .m3ddm import M3DDM
+from .record import Architecture, Shapes, stored_config
+
+__all__ = [
+    "ARCHITECTURES",
+    "FOLLOW_YOUR_CANVAS",
+    "LAYOUT_PREFIXES",
+    "M3DDM",
+    "Architecture",
+    "Shapes",
+    "build_layout_encoder",
+    "read_layout_config",
+    "recognise",
+    "stored_config",
+]
+
+ARCHITECTURES = (FOLLOW_YOUR_CANVAS, M3DDM)
+
+
+def recognise(shapes: Shapes, name: str) -> Architecture:
+    """The architecture of a checkpoint called `name`. Raises CheckpointError that says which key is missing."""
+    for architecture in ARCHITECTURES:
+        if not architecture.missing(shapes):
+            return architecture
+    nearest = min(ARCHITECTURES, key=lambda a: len(a.missing(shapes)) / len(a.required))
+    raise CheckpointError(
+        f"{name} is not a canvas checkpoint: of its {len(shapes)} tensors none is '{nearest.missing(shapes)[0]}', which {nearest.name} needs; "
+        f"pick the checkpoint of {' or '.join(a.title for a in ARCHITECTURES)}, or its safetensors conversion"
+    )

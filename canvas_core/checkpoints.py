@@ -156,7 +156,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"{file.path.name} names the RRE convention {rre!r}, but it must be one of {', '.join(CONVENTIONS)}; convert it again"
         )
-    return Checkpoint(file, architecture, config, layout, rre, read_presets(file.metadata))
+    return Checkpoint(file, architecture, config, layout, rre, read_presets(file.metadata, architecture.preset))
 
 
 def _options_beside(path: Path, architecture: Architecture) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def require_architecture(checkpoint: Checkpoint, wanted: Architecture) -> None:
         )
 
 
-def load_unet(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device: Any = "cpu") -> torch.nn.Module:
+def load_unet(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device: Any = "cpu") -> Any:
     """The canvas UNet of a checkpoint, ready to run."""
     network = checkpoint.architecture.build(checkpoint.config, dtype=dtype, device="meta")
     return _fill(network, checkpoint.unet_tensors(), checkpoint.file.path.name, dtype, device)

@@ -10,10 +10,12 @@ from typing import Any
 
 from .canvas import Canvas, Pads, Size, canvas_of_aspect, canvas_of_pads, canvas_of_size
 from .errors import CanvasError
+from .levels import STRIDES, KeyframePlan, m3ddm_strides, plan_levels
 from .options import (
     DTYPES,
     add_canvas_options,
     add_file_options,
+    add_level_options,
     add_model_option,
     add_paste_options,
     add_sampling_options,
@@ -67,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_canvas_options(command)
         add_window_options(command)
     outpaint.add_argument("--output", type=Path, required=True, help=".mp4, .mov, or .mkv for a lossless result")
+    add_level_options(outpaint)
     add_file_options(outpaint)
     add_sampling_options(outpaint)
     add_paste_options(outpaint)
@@ -111,6 +114,14 @@ def make_windows(args: argparse.Namespace) -> WindowSettings:
     return WindowSettings(
         args.window, args.overlap, args.planner, args.weights, args.frame_window, args.frame_overlap, lap
     )
+
+
+def make_levels(args: argparse.Namespace, length: int) -> KeyframePlan:
+    """The clips that --levels asks for; M3DDM's when it was left out."""
+    strides = args.levels or "m3ddm"
+    if isinstance(strides, str):
+        strides = m3ddm_strides(length) if strides == "m3ddm" else STRIDES[strides]
+    return plan_levels(length, strides, args.clip, args.clip_overlap)
 
 
 def _join_negative(argv: Sequence[str]) -> list[str]:

@@ -16,14 +16,19 @@ from .measure import measure as measure_clips
 from .models.sam import to_levels
 from .presets import choose_preset
 from .running import choose_device, load_networks, open_model, read_source, run_outpaint
+from .running_levels import goes_by_levels, prepare_job
 from .video import check_writable, read_clip, write_clip
 
 
 def outpaint(args: argparse.Namespace) -> None:
-    """Read, outpaint round by round, write."""
+    """Read, outpaint round by round or level by level, write."""
     output = check_writable(args.output)
-    done = run_outpaint(args)
-    write_clip(output, (to_levels(frame) for frame in done.frames), done.clip.rate, done.clip.path)
+    if goes_by_levels(args):
+        job = prepare_job(args)
+        write_clip(output, (to_levels(frame) for frame in job.frames()), job.source.rate, job.source.path)
+    else:
+        done = run_outpaint(args)
+        write_clip(output, (to_levels(frame) for frame in done.frames), done.clip.rate, done.clip.path)
 
 
 def plan(args: argparse.Namespace) -> None:

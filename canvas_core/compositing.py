@@ -1,11 +1,13 @@
 """Putting the true source pixels back on the generated canvas. Frames are [F, H, W, C], values 0..1."""
 
+from collections.abc import Iterable, Iterator
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from .canvas import Box, Canvas, Size, official_known_box, place_source
+from .canvas import Box, Canvas, Size, official_known_box, place_source, trim_frames
 from .errors import GeometryError
 
 PASTES = ("feather", "official")
@@ -45,6 +47,14 @@ def paste_source(result: torch.Tensor, source: torch.Tensor, canvas: Canvas, fea
     known = out[:, box.y : box.bottom, box.x : box.right]
     known.copy_(torch.where(alpha < 1, source * alpha + known * (1 - alpha), source))
     return out
+
+
+def paste_frames(
+    result: Iterable[torch.Tensor], source: Iterable[torch.Tensor], canvas: Canvas, feather: int
+) -> Iterator[torch.Tensor]:
+    """`paste_source` frame by frame: result [H, W, C] 0..1 of the whole canvas, source [h, w, C] uint8 -> [H', W', C] trimmed."""
+    for frame, known in zip(result, source, strict=True):
+        yield trim_frames(paste_source(frame[None], known[None].to(frame) / 255, canvas, feather), canvas)[0]
 
 
 def paste_borrowed(result: torch.Tensor, frames: torch.Tensor, mask: torch.Tensor, feather: int = 0) -> torch.Tensor:

@@ -1,10 +1,20 @@
 """What is done to a generated area without a network, in the order that presets count on."""
 
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
 import torch
 
+from .compositing import paste_borrowed
+from .fill import fill_hidden
+from .placed_video import CHUNK, Placed, PlacedFrames, stack_placed
 from .refine import refine_fill
 from .seam import match_border
 from .texture import add_texture
+from .work import Watch, unwatched
+
+FADE = 8
+"""Frames over which the texture of one chunk goes over into the next one's."""
 
 
 def finish_hidden(
@@ -20,3 +30,66 @@ def finish_hidden(
     if filled is not None:
         result = refine_fill(result, filled, mask)
     return add_texture(match_border(result, frames, mask, match), frames, mask, texture)
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """`finish_hidden` and what comes before and after it, for one run."""
+
+    match: int = 0
+    """Pixels"""
+    texture: float = 0.0
+    """Share 0..1"""
+    refine: str | None = None
+    """Fill that the result is laid over"""
+    borrowed: bool = False
+    """Whether known pixels beyond the source are put back"""
+    feather: int = 0
+    """Pixels over which these blend"""
+
+    def apply(self, decoded: torch.Tensor, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Decoded frames [F, H, W, 3], finished; frames [F, H, W, 3] and mask [F, H, W] say what is known."""
+        filled = fill_hidden(frames, mask, self.refine) if self.refine else None
+        result = finish_hidden(decoded, frames, mask, self.match, self.texture, filled)
+        return paste_borrowed(result, frames, mask, self.feather) if self.borrowed else result
+
+
+def finish_frames(
+    decode_some: Callable[[torch.Tensor], torch.Tensor],
+    latents: torch.Tensor,
+    placed: PlacedFrames,
+    finishing: Finishing,
+    watch: Watch = unwatched,
+) -> Iterator[torch.Tensor]:
+    """Decoded and finished frames [H, W, 3] 0..1 of latents [N, C, h, w], one after the other.
+
+    Texture is chosen for a chunk of frames at a time; neighbouring chunks share frames, over which one goes over into the other.
+    """
+    lap = FADE if finishing.texture else 0
+    tail: list[torch.Tensor] = []
+    start = 0
+    for chunk in _overlapping(placed, CHUNK, lap):
+        some = finishing.apply(decode_some(latents[start : start + len(chunk)]), *stack_placed(chunk))
+        for index, before in enumerate(tail):
+            share = (index + 1) / (lap + 1)
+            some[index] = before * (1 - share) + some[index] * share
+        watch("finish", len(chunk) - len(tail))
+        done = max(len(chunk) - lap, 0)
+        yield from some[:done]
+        tail = list(some[done:])
+        start += done
+    yield from tail
+
+
+def _overlapping(placed: Iterable[Placed], count: int, lap: int) -> Iterator[list[Placed]]:
+    """Lists of `count` frames, the first `lap` of each being the last of the one before; the last list may be shorter."""
+    held: list[Placed] = []
+    shown = 0
+    for one in placed:
+        held.append(one)
+        if len(held) == count:
+            yield list(held)
+            held = held[count - lap :]
+            shown = lap
+    if len(held) > shown:
+        yield held

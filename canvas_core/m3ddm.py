@@ -5,16 +5,19 @@ Frames are the batch: latents are [F, 4, h, w].
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from diffusers import PNDMScheduler
 
+from .canvas import Box, Size
+from .fusion import fuse_windows
 from .guidance import context_global_guidance
 from .models.m3ddm import M3DDMUNet
 from .models.m3ddm_layers import GlobalKeys
 from .sampling import denoise
+from .windows import WindowSettings
 
 CONTEXT_SCALE, GLOBAL_SCALE = 2.0, 4.0
 """Published guidance scales."""
@@ -79,6 +82,13 @@ class M3DDMClip:
             given[slot] = torch.cat([latent, torch.zeros_like(mask[0])])
         return given
 
+    def crop(self, box: Box) -> "M3DDMClip":
+        """What one window of it is told; the global frames are those of the whole video."""
+        guides = {slot: box.crop(latent) for slot, latent in self.guides.items()}
+        return replace(
+            self, context=box.crop(self.context), mask=box.crop(self.mask), black=box.crop(self.black), guides=guides
+        )
+
 
 @dataclass(frozen=True)
 class M3DDMPredictor:
@@ -103,6 +113,22 @@ class M3DDMPredictor:
     def _evaluate(self, x: torch.Tensor, timestep: torch.Tensor, keys: list[GlobalKeys]) -> torch.Tensor:
         fps = torch.tensor([self.clip.fps], device=x.device)
         return self.unet(x, timestep.to(x.device).expand(1), keys, fps)
+
+
+@dataclass(frozen=True)
+class TiledM3DDMPredictor:
+    """Evaluates windows of the canvas and fuses their predictions; the published code knows only canvases of one window."""
+
+    predictor: M3DDMPredictor
+    windows: WindowSettings
+
+    def __call__(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        boxes = self.windows.plan(Size(*x.shape[-2:])).windows
+        if len(boxes) == 1:
+            return self.predictor(x, timestep)
+        clip = self.predictor.clip
+        parts = ((box, replace(self.predictor, clip=clip.crop(box))(box.crop(x), timestep)) for box in boxes)
+        return fuse_windows(parts, self.windows.weigh(boxes[0].size), torch.zeros_like(x))
 
 
 def sample_clip(

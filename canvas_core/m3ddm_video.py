@@ -4,8 +4,8 @@ Frames are [h, w, 3] uint8 and are read as often as needed, so a source is anyth
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -13,15 +13,23 @@ from torch.nn.functional import interpolate
 
 from .autoencoder import decode, encode
 from .canvas import CELL, Canvas, cell_mask, generation_mask, place_source
+from .compositing import paste_frames
 from .errors import SamplingError
 from .fill import fill_hidden
+from .finishing import Finishing, finish_frames
 from .levels import ClipPlan, KeyframePlan, clip_rate, global_frames
-from .m3ddm import CONTEXT_SCALE, GLOBAL_SCALE, STEPS, M3DDMClip, M3DDMPredictor, sample_clip
+from .m3ddm import CONTEXT_SCALE, GLOBAL_SCALE, STEPS, M3DDMClip, M3DDMPredictor, TiledM3DDMPredictor, sample_clip
 from .models.m3ddm import M3DDMUNet
 from .models.m3ddm_layers import GlobalKeys
+from .placed_video import Frames, OnCanvas, batches
+from .windows import WindowSettings
+from .work import Watch, unwatched
 
 AT_ONCE = 16
 """Frames whose pixels are held."""
+
+WINDOW, OVERLAP = 256, 64
+"""Pixels; the published canvas is one window."""
 
 GLOBAL_SIDE = 256
 """Pixels; global frames are stretched to this square, as published."""
@@ -71,6 +79,8 @@ class M3DDMSettings:
     steps: int = STEPS
     context_scale: float = CONTEXT_SCALE
     global_scale: float = GLOBAL_SCALE
+    windows: WindowSettings = field(default_factory=lambda: WindowSettings(WINDOW, OVERLAP))
+    """How canvases of more than a window are cut"""
     official_rate: bool = False
     """Whether the frame rate of a level is cut as published, to 0 for strides above the rate"""
 
@@ -110,7 +120,7 @@ def encode_video(
     wanted = set(global_frames(length))
     starts, contexts, seen = [], [], {}
     count = 0
-    for batch in _batches(frames):
+    for batch in batches(frames, AT_ONCE):
         prepared = prepare(torch.stack(batch))
         starts.append(_encode(networks, prepared.filled))
         contexts.append(_encode(networks, prepared.masked))
@@ -128,12 +138,6 @@ def encode_video(
         mask=cell_mask(prepared.mask[None]),
         rate=rate,
     )
-
-
-def _batches(frames: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
-    iterator = iter(frames)
-    while batch := list(islice(iterator, AT_ONCE)):
-        yield batch
 
 
 def stretch(frame: torch.Tensor) -> torch.Tensor:
@@ -175,7 +179,7 @@ def sample_video(
     done = Finished({}, {})
     for index, clip in enumerate(plan.clips):
         told = _describe(networks, video, clip, done, settings, (keys, null_keys))
-        predict = _on_device(networks, M3DDMPredictor(unet, told, settings.context_scale, settings.global_scale))
+        predict = _on_device(networks, _predictor(unet, told, settings))
         report = (lambda step, _, clip=index: on_step(clip, step)) if on_step else None
         latents = sample_clip(predict, video.start[list(clip.frames)], draw(clip), settings.steps, report)
         if on_clip:
@@ -207,7 +211,12 @@ def _describe(
     )
 
 
-def _on_device(networks: M3DDMNetworks, predict: M3DDMPredictor) -> Any:
+def _predictor(unet: M3DDMUNet, told: M3DDMClip, settings: M3DDMSettings) -> TiledM3DDMPredictor:
+    whole = M3DDMPredictor(unet, told, settings.context_scale, settings.global_scale)
+    return TiledM3DDMPredictor(whole, settings.windows)
+
+
+def _on_device(networks: M3DDMNetworks, predict: TiledM3DDMPredictor) -> Any:
     return lambda x, timestep: predict(x.to(networks.device, networks.dtype), timestep).float().cpu()
 
 
@@ -215,3 +224,41 @@ def decode_pictures(networks: M3DDMNetworks, latents: Sequence[torch.Tensor]) ->
     """Frames [H, W, 3] 0..1 of latents [4, h, w], one after the other."""
     for latent in latents:
         yield decode(networks.vae, latent[None], networks.device)[0]
+
+
+def outpaint_m3ddm(
+    networks: M3DDMNetworks,
+    settings: M3DDMSettings,
+    frames: Frames,
+    rate: float,
+    canvas: Canvas,
+    plan: KeyframePlan,
+    seed: int,
+    finishing: Finishing,
+    watch: Watch = unwatched,
+) -> Iterator[torch.Tensor]:
+    """Finished frames [H, W, 3] 0..1 of the asked area, one after the other; frames are `rate` a second and can be read again.
+
+    Noise is drawn once for the whole clip, so a frame's does not depend on the level. watch is told of every frame that is read or finished
+    and every denoising step. Raises SamplingError or GeometryError.
+    """
+
+    def reading() -> Iterator[torch.Tensor]:
+        for frame in frames:
+            yield frame
+            watch("read", 1)
+
+    video = encode_video(networks, reading(), prepare_on(canvas), plan.length, rate)
+    noise = torch.randn(video.start.shape, generator=torch.Generator().manual_seed(seed))
+    done = sample_video(
+        networks,
+        video,
+        plan,
+        settings,
+        lambda clip: noise[list(clip.frames)],
+        lambda clip, step: watch(f"stride {plan.clips[clip].stride}", 1),
+    )
+    latents = torch.stack([done.pictures[number] for number in range(plan.length)])
+    decode_some = partial(decode, networks.vae, device=networks.device)
+    result = finish_frames(decode_some, latents, OnCanvas(frames, canvas), finishing, watch)
+    yield from paste_frames(result, frames, canvas, finishing.feather)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .canvas import ANCHORS, ASPECTS
 from .fill import FILLS
+from .levels import CLIP, OVERLAP, STRIDES
 from .presets import DEFAULT
 from .relative_region import CONVENTIONS
 from .windows import PLANNERS, WEIGHTS
@@ -75,9 +76,34 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=Path,
-        help="Follow-Your-Canvas checkpoint (.ckpt or .safetensors); the built-in model when left out",
+        help="checkpoint of Follow-Your-Canvas, or file or folder of M3DDM; the built-in model when left out",
     )
     parser.add_argument("--preset", default=DEFAULT, help="the model's recommended settings (default: %(default)s)")
+
+
+def levels(text: str) -> tuple[int, ...] | str:
+    """The strides of --levels: published ones by name, or numbers such as 15,5,1."""
+    if text in STRIDES:
+        return text
+    parts = text.split(",")
+    if not all(part.strip().isdigit() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither one of {', '.join(STRIDES)} nor strides such as 15,5,1")
+    return tuple(int(part) for part in parts)
+
+
+def add_level_options(parser: argparse.ArgumentParser) -> None:
+    """Options for clips of any length."""
+    length = parser.add_argument_group("length")
+    length.add_argument(
+        "--levels",
+        type=levels,
+        metavar="STRIDES",
+        help=f"sample by key frames, then the frames between: strides such as 15,5,1, or {', '.join(STRIDES)}; memory no longer grows with the pixels of the clip",
+    )
+    length.add_argument("--clip", type=int, default=CLIP, help="frames sampled together (default: %(default)s)")
+    length.add_argument(
+        "--clip-overlap", type=int, default=OVERLAP, help="frames a clip shares with the next (default: %(default)s)"
+    )
 
 
 def add_file_options(parser: argparse.ArgumentParser) -> None:
@@ -120,6 +146,8 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         help="borrow what a moving camera shows in other frames (default: the model's, else off)",
     )
     how.add_argument("--layout-cfg", type=float, help="layout guidance scale; off by default, as published")
+    how.add_argument("--context-scale", type=float, help="M3DDM: guidance scale of the source (default: 2)")
+    how.add_argument("--global-scale", type=float, help="M3DDM: guidance scale of the global frames (default: 4)")
     how.add_argument(
         "--fps", type=int, default=8, help="training frame stride, 2 to 16 (default: %(default)s); not the clip's rate"
     )

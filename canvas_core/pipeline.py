@@ -19,17 +19,17 @@ from .canvas import (
     require_cells,
     trim_frames,
 )
-from .compositing import PASTES, inward_alpha, paste_as_published, paste_borrowed, paste_source, require_centred
+from .compositing import PASTES, inward_alpha, paste_as_published, paste_source, require_centred
 from .errors import SamplingError
 from .fill import FILLS, fill_hidden
-from .finishing import finish_hidden
+from .finishing import Finishing
 from .guidance import Guidance, guide_by_text
 from .models.layout_encoder import LayoutEncoder, layout_tokens
 from .models.sam import encode_frames, to_levels, to_levels_official
 from .presets import Preset
 from .propagation import propagate
 from .rounds import START_FROM, Round, plan_rounds
-from .sampling import ClipConditions, Start, TiledPredictor, denoise, make_scheduler
+from .sampling import ClipConditions, Held, Predict, Start, TiledPredictor, denoise, hold_frames, make_scheduler
 from .schedule import share_noise
 from .texture import check_share
 from .windows import WindowSettings
@@ -92,6 +92,13 @@ class Settings:
         check_share(self.texture)
         if self.windows_at_once < 1:
             raise SamplingError(f"windows at once is {self.windows_at_once}, but must be at least 1")
+
+    @property
+    def finishing(self) -> Finishing:
+        """What is done to the decoded frames."""
+        return Finishing(
+            self.match, self.texture, self.fill if self.refine else None, self.propagate, feather=self.feather
+        )
 
 
 @dataclass(frozen=True)
@@ -176,7 +183,31 @@ def run_round(
         rre=settings.rre,
         fps=settings.fps,
     )
-    predictor = TiledPredictor(
+    filled = None
+    if settings.strength < 1:
+        filled = encode(networks.vae, fill_hidden(placed, mask, settings.fill), draws.posterior, networks.device)
+    noise = share_noise(draws.start, config.noise_share)
+    latents = sample_clip(networks, settings, clip, noise, filled, on_step)
+    decoded = settings.finishing.apply(decode(networks.vae, latents, networks.device), placed, mask)
+    return RoundResult(latents, features, decoded)
+
+
+def sample_clip(
+    networks: Networks,
+    settings: Settings,
+    clip: ClipConditions,
+    noise: torch.Tensor,
+    filled: torch.Tensor | None = None,
+    on_step: Callable[[int, torch.Tensor], None] | None = None,
+    held: Held | None = None,
+) -> torch.Tensor:
+    """Latents [F, C, h, w] of one clip from noise of that shape, or from the latents `filled` where the strength is below 1.
+
+    Frames that are `held` keep their latents. Raises SamplingError, see `denoise`.
+    """
+    config = networks.unet.config
+    scheduler = make_scheduler(config.prediction, config.spacing)
+    predict: Predict = TiledPredictor(
         networks.unet,
         clip,
         settings.windows,
@@ -185,22 +216,10 @@ def run_round(
         networks.device,
         networks.dtype,
     )
-    start = None
-    if settings.strength < 1:
-        filled = encode(networks.vae, fill_hidden(placed, mask, settings.fill), draws.posterior, networks.device)
-        start = Start(filled, settings.strength)
-    noise = share_noise(draws.start, config.noise_share)
-    scheduler = make_scheduler(config.prediction, config.spacing)
-    latents = denoise(predictor, noise, scheduler, settings.steps, on_step, start)
-    decoded = _finish(settings, decode(networks.vae, latents, networks.device), placed, mask)
-    return RoundResult(latents, features, decoded)
-
-
-def _finish(settings: Settings, decoded: torch.Tensor, placed: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """What needs no network, on the hidden area of the decoded frames."""
-    filled = fill_hidden(placed, mask, settings.fill) if settings.refine else None
-    decoded = finish_hidden(decoded, placed, mask, settings.match, settings.texture, filled)
-    return paste_borrowed(decoded, placed, mask, settings.feather) if settings.propagate else decoded
+    if held:
+        predict = hold_frames(predict, scheduler, held, noise)
+    start = None if filled is None else Start(filled, settings.strength)
+    return denoise(predict, noise, scheduler, settings.steps, on_step, start)
 
 
 def outpaint(
@@ -216,7 +235,7 @@ def outpaint(
 
     frames [F, h, w, 3] 0..1. Raises SamplingError, GeometryError or ConditioningError.
     """
-    _check_before_sampling(networks, settings, len(frames), canvas)
+    check_before_sampling(networks, settings, len(frames), canvas)
     rounds = plan_rounds(canvas, settings.windows)
     decoded = start = frames
     for index, step in enumerate(rounds):
@@ -247,7 +266,7 @@ def _paste(
     return _with_source(settings, decoded, frames, step)
 
 
-def _check_before_sampling(networks: Networks, settings: Settings, frames: int, canvas: Canvas) -> None:
+def check_before_sampling(networks: Networks, settings: Settings, frames: int, canvas: Canvas) -> None:
     """Refuse now what would fail after minutes of sampling."""
     require_cells(canvas)
     inward_alpha(canvas, settings.feather)

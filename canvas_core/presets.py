@@ -28,7 +28,7 @@ class Preset:
     texture: float = 0.0
 
 
-def read_presets(metadata: Mapping[str, str]) -> dict[str, Preset]:
+def read_presets(metadata: Mapping[str, str], default: Preset = Preset()) -> dict[str, Preset]:  # noqa: B008 - frozen
     """The presets of a checkpoint, at least `default`. Raises CheckpointError when they cannot be read."""
     try:
         stored = json.loads(metadata.get("canvas.presets", "{}"))
@@ -38,7 +38,7 @@ def read_presets(metadata: Mapping[str, str]) -> dict[str, Preset]:
         raise CheckpointError(
             f"the metadata 'canvas.presets' cannot be read ({error}); it must name settings out of {known}; update the pack or convert the checkpoint again"
         ) from None
-    return {DEFAULT: Preset(), **presets}
+    return {DEFAULT: default, **presets}
 
 
 def choose_preset(presets: Mapping[str, Preset], name: str) -> Preset:

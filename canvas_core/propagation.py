@@ -172,13 +172,13 @@ def _borrowed(target: Target, donors: list[Donor]) -> tuple[Image, Bools]:
 
 
 def propagate(
-    frames: torch.Tensor, mask: torch.Tensor, report: Report | None = None
+    frames: torch.Tensor, mask: torch.Tensor, report: Report | None = None, wanted: range | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Frames [F, H, W, 3] with hidden pixels borrowed from other frames, and the mask [F, H, W] that is left.
 
     Known pixels are untouched and the mask only shrinks. The camera is tracked on the known area; where it stands
-    still, cannot be tracked or the frames disagree, nothing changes. Each frame looks at those OFFSETS away. report(done) is
-    called as the work goes on, with the share 0..1 that is done.
+    still, cannot be tracked or the frames disagree, nothing changes. Each frame looks at those OFFSETS away. Only frames of
+    `wanted` borrow (default: all). report(done) is called as the work goes on, with the share 0..1 that is done.
     Raises GeometryError when the shapes do not fit.
     """
     check_hidden(frames, mask)
@@ -196,6 +196,8 @@ def propagate(
         report((index + 1) / len(targets) / 2)
     frames, mask = frames.clone(), mask.clone()
     for index in np.flatnonzero(hidden.any((1, 2)) & ~hidden.all((1, 2))).tolist():
+        if wanted is not None and index not in wanted:
+            continue
         report((1 + index / len(targets)) / 2)
         donors = _donors(index, targets, lent, camera)
         if donors:

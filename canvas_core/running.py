@@ -1,6 +1,8 @@
 """From the arguments of the command line to outpainted frames."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from . import built_in, checkpoints, pipeline
+from .architectures import FOLLOW_YOUR_CANVAS, M3DDM
 from .autoencoder import load_autoencoder
 from .canvas import Canvas, Size
 from .cli import fill_in, make_canvas, make_windows
@@ -29,11 +32,16 @@ class Outpainted:
     frames: torch.Tensor
 
 
-def read_source(args: argparse.Namespace) -> Clip:
-    """The source clip, cut to --frames."""
+def frames_asked(args: argparse.Namespace) -> int | None:
+    """How many frames --frames asks for. Raises SamplingError when it is none."""
     if args.frames is not None and args.frames < 1:
         raise SamplingError(f"--frames is {args.frames}, but must be at least 1")
-    return read_clip(args.input, args.frames)
+    return args.frames
+
+
+def read_source(args: argparse.Namespace) -> Clip:
+    """The source clip, cut to --frames."""
+    return read_clip(args.input, frames_asked(args))
 
 
 def choose_device(args: argparse.Namespace) -> tuple[str, torch.dtype]:
@@ -50,11 +58,36 @@ def choose_device(args: argparse.Namespace) -> tuple[str, torch.dtype]:
     return device, getattr(torch, args.dtype or ("float32" if device == "cpu" else "float16"))
 
 
+FOREIGN = {
+    M3DDM.name: ("prompt", "negative", "cfg", "layout_cfg", "rre", "sam", "strength", "fill", "propagate", "refine"),
+    FOLLOW_YOUR_CANVAS.name: ("context_scale", "global_scale"),
+}
+"""Options that an architecture has no use for."""
+
+
 def open_model(args: argparse.Namespace) -> checkpoints.Checkpoint:
-    """The model of the command line or the built-in one, whose preset fills in what was left out."""
+    """The model of the command line or the built-in one, whose preset fills in what was left out.
+
+    Raises ConditioningError when an option was given that this model has no use for.
+    """
     checkpoint = checkpoints.open_checkpoint(args.model or built_in.require(built_in.MODEL))
+    for name in FOREIGN[checkpoint.architecture.name]:
+        if getattr(args, name, None) not in (None, ""):
+            raise ConditioningError(
+                f"--{name.replace('_', '-')} means nothing to {checkpoint.architecture.title}; leave it out"
+            )
     fill_in(args, choose_preset(checkpoint.presets, args.preset))
     return checkpoint
+
+
+def load_vae(args: argparse.Namespace) -> Any:
+    """The VAE of the command line, or the built-in model's. Raises ConditioningError when none was given."""
+    path = args.vae or (args.base and args.base / "vae")
+    if not path and args.model:
+        raise ConditioningError(
+            "there is no VAE; give the Stable Diffusion folder that the model was trained with by --base, or a file with --vae"
+        )
+    return load_autoencoder(path or built_in.require(built_in.VAE))
 
 
 def load_networks(
@@ -67,16 +100,11 @@ def load_networks(
         raise ConditioningError(
             "Follow-Your-Canvas reads the layout with Segment Anything; give sam_vit_b_01ec64.pth with --sam"
         )
-    vae = args.vae or (args.base and args.base / "vae") or (own and own.require(own.VAE))
-    if not vae:
-        raise ConditioningError(
-            "there is no VAE; give the Stable Diffusion 2.1 folder with --base, or a file with --vae"
-        )
     return pipeline.Networks(
         unet=checkpoints.load_unet(checkpoint, dtype, device),
         layout_encoder=checkpoints.load_layout_encoder(checkpoint, dtype, device),
         sam=checkpoints.load_sam(sam),
-        vae=load_autoencoder(vae),
+        vae=load_vae(args),
         device=device,
         dtype=dtype,
     )
@@ -121,30 +149,36 @@ def make_settings(args: argparse.Namespace, windows: WindowSettings, rre: str) -
     )
 
 
+@contextmanager
+def explained_memory(device: str) -> Iterator[None]:
+    """What to do when the device's memory runs out. Raises SamplingError then."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise SamplingError(
+            f"the device {device} ran out of memory; lower --batch, then --frame-window (16 at least), then --window"
+        ) from None
+
+
 def run_outpaint(args: argparse.Namespace) -> Outpainted:
     """Read the source, load the model and outpaint round by round, with a progress bar. Raises CanvasError."""
     clip = read_source(args)
     canvas = make_canvas(args, Size(*clip.frames.shape[1:3]))
     checkpoint = open_model(args)
+    checkpoints.require_architecture(checkpoint, FOLLOW_YOUR_CANVAS)
     windows = make_windows(args)
     device, dtype = choose_device(args)
     settings = make_settings(args, windows, checkpoint.rre)
     text = encode_prompts(args, checkpoint.config, device)
     networks = load_networks(args, checkpoint, device, dtype)
     count = len(plan_rounds(canvas, windows))
-    with tqdm(total=count * args.steps, unit="step") as bar:
+    with tqdm(total=count * args.steps, unit="step") as bar, explained_memory(device):
 
         def report(index: int, step: int) -> None:
             bar.set_description(f"round {index + 1}/{count}")
             bar.update()
 
         frames = clip.frames.float() / 255
-        try:
-            result = pipeline.outpaint(
-                networks, settings, frames, canvas, text, pipeline.seeded_draw(args.seed), report
-            )
-        except torch.OutOfMemoryError:
-            raise SamplingError(
-                f"the device {device} ran out of memory; lower --batch, then --frame-window (16 at least), then --window"
-            ) from None
+        draw = pipeline.seeded_draw(args.seed)
+        result = pipeline.outpaint(networks, settings, frames, canvas, text, draw, report)
     return Outpainted(clip, canvas, result)

@@ -147,6 +147,26 @@ class TiledPredictor:
         return out.float().cpu()
 
 
+Held = Mapping[int, torch.Tensor]
+"""Frame to the latent [C, H, W] that it keeps while others are denoised."""
+
+
+def hold_frames(predict: Predict, scheduler: Any, held: Held, noise: torch.Tensor) -> Predict:
+    """`predict` with the frames that are held at their own latents, noised to each time step by their noise [F, C, H, W].
+
+    What the sampler makes of these frames itself is without meaning.
+    """
+    slots = list(held)
+    finished = torch.stack([held[slot] for slot in slots])
+
+    def predict_others(x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        x = x.clone()
+        x[slots] = scheduler.add_noise(finished, noise[slots], timestep.expand(len(slots)))
+        return predict(x, timestep)
+
+    return predict_others
+
+
 class Start(NamedTuple):
     """Where denoising begins when not at pure noise."""
 

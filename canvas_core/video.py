@@ -1,9 +1,10 @@
 """Reading and writing clips: frame rate and sound are kept, and a file is written whole or not at all."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
+from .canvas import Size
 from .errors import VideoError
 from .files import write_whole
 from .sound import Sound
@@ -33,28 +35,76 @@ class Clip:
     path: Path
 
 
+@dataclass(frozen=True)
+class Source:
+    """A video that is decoded frame by frame, as often as it is iterated: [h, w, 3] uint8 each."""
+
+    path: Path
+    rate: Fraction
+    """Frames a second"""
+    size: Size
+    length: int
+    """Frames that are read"""
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return islice(_decode(self.path), self.length)
+
+
+def open_source(path: str | Path, limit: int | None = None) -> Source:
+    """The first `limit` frames of a video, or all, to be read later. Every frame is decoded once to count them.
+
+    Raises VideoError when nothing can be decoded, now or when it is read.
+    """
+    path = Path(path)
+    rate = _rate(path)
+    length, size = 0, Size(0, 0)
+    for frame in islice(_decode(path), limit):
+        length, size = length + 1, Size(*frame.shape[:2])
+    if not length:
+        raise VideoError(f"{path.name} has no frames that can be decoded; convert it to .mp4 first")
+    return Source(path, rate, size, length)
+
+
 def read_clip(path: str | Path, limit: int | None = None) -> Clip:
     """The first `limit` frames of a video, or all. Raises VideoError when nothing can be decoded."""
     path = Path(path)
+    rate = _rate(path)
+    frames = list(islice(_decode(path), limit))
+    if not frames:
+        raise VideoError(f"{path.name} has no frames that can be decoded; convert it to .mp4 first")
+    return Clip(torch.stack(frames), rate, path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """The container of a video and its first video stream."""
     if not path.is_file():
         raise VideoError(f"there is no file at {path}; check the name and the folder")
-    frames: list[torch.Tensor] = []
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise VideoError(f"{path.name} has no video stream; pick a video file")
-            stream = container.streams.video[0]
-            rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
-            for frame in container.decode(stream):
-                if len(frames) == limit:
-                    break
-                upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-                frames.append(torch.from_numpy(upright.copy()))
+            yield container, container.streams.video[0]
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{path.name} cannot be read as a video ({error}); convert it to .mp4 first") from None
-    if not frames:
-        raise VideoError(f"{path.name} has no frames that can be decoded; convert it to .mp4 first")
-    return Clip(torch.stack(frames), rate, path)
+
+
+def _rate(path: Path) -> Fraction:
+    with _opened(path) as (_, stream):
+        return Fraction(stream.average_rate or stream.guessed_rate or 25)
+
+
+def _decode(path: Path) -> Iterator[torch.Tensor]:
+    size = None
+    with _opened(path) as (container, stream):
+        for frame in container.decode(stream):
+            upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+            size = size or upright.shape
+            if upright.shape != size:
+                raise VideoError(
+                    f"{path.name} changes its size from {size[1]}x{size[0]} to {upright.shape[1]}x{upright.shape[0]}; convert it to one size first"
+                )
+            yield torch.from_numpy(upright.copy())
 
 
 def check_writable(path: str | Path) -> Path:

@@ -26,8 +26,7 @@ def recognise(shapes: Shapes, name: str) -> Architecture:
     for architecture in ARCHITECTURES:
         if not architecture.missing(shapes):
             return architecture
-    nearest = min(ARCHITECTURES, key=lambda a: len(a.missing(shapes)) / len(a.required))
+    lacks = " or ".join(f"'{one.missing(shapes)[0]}', which {one.title} needs" for one in ARCHITECTURES)
     raise CheckpointError(
-        f"{name} is not a canvas checkpoint: of its {len(shapes)} tensors none is '{nearest.missing(shapes)[0]}', which {nearest.name} needs; "
-        f"pick the checkpoint of {' or '.join(a.title for a in ARCHITECTURES)}, or its safetensors conversion"
+        f"{name} is not a canvas checkpoint: of its {len(shapes)} tensors none is {lacks}; pick one of these models or its safetensors conversion"
     )

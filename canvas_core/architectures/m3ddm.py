@@ -6,6 +6,7 @@ from typing import Any
 from ..errors import CheckpointError
 from ..models.m3ddm import M3DDMUNet
 from ..models.m3ddm_layers import M3DDMConfig
+from ..presets import Preset
 from .record import Architecture, Shapes, count, override
 
 FIRST_RESNET = "down_blocks.{}.resnets.0.conv1.spatial_conv.weight"
@@ -52,4 +53,5 @@ M3DDM = Architecture(
     build=M3DDMUNet,
     stored=tuple(OPTIONS),
     options=OPTIONS,
+    preset=Preset(steps=50, fill="telea", window=256, overlap=64),
 )

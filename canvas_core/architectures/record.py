@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import CheckpointError
+from ..presets import Preset
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Key to shape of every tensor of a checkpoint."""
@@ -31,6 +32,8 @@ class Architecture:
     """Those fields by what the `config.json` beside a diffusers file calls them"""
     has_layout: bool = False
     """Whether its files hold a layout encoder too"""
+    preset: Preset = Preset()
+    """How it is run where a file recommends nothing"""
 
     def missing(self, shapes: Shapes) -> list[str]:
         """Required keys that the checkpoint lacks."""

@@ -29,7 +29,9 @@ def test_folder_file_and_conversion_give_the_same_network(published, tmp_path):
 def test_counters_stay_whole_numbers(published, tmp_path):
     converted = convert(published, tmp_path / "m3ddm.safetensors", torch.bfloat16)
     for path in (published, converted):
-        kinds = {key: value.dtype for key, value in load_unet(open_checkpoint(path), torch.float16).state_dict().items()}
+        kinds = {
+            key: value.dtype for key, value in load_unet(open_checkpoint(path), torch.float16).state_dict().items()
+        }
         assert {dtype for key, dtype in kinds.items() if key.endswith("num_batches_tracked")} == {torch.int64}
         assert {dtype for key, dtype in kinds.items() if not key.endswith("num_batches_tracked")} == {torch.float16}
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import tiny
 import torch
+from recorder import Recorder
 
 from canvas_core.autoencoder import decode, encode
 from canvas_core.canvas import CELL, GREY, Pads, Size, canvas_of_pads, cell_mask, generation_mask, place_source
@@ -22,17 +23,6 @@ from canvas_core.texture import add_texture
 X0 = replace(tiny.UNET, prediction="x0", spread=(1.0,) * 4, noise_share=0.5, spacing="trailing")
 SIZE = Size(61, 79)
 CANVAS = canvas_of_pads(SIZE, Pads(24, 0, 13, 3))
-
-
-class Recorder:
-    """A network that answers with zeros and keeps what it is given."""
-
-    def __init__(self, config):
-        self.config, self.asked = config, []
-
-    def __call__(self, x, timestep, *tokens):
-        self.asked.append((x, int(timestep[0])))
-        return torch.zeros_like(x[:, : self.config.out_channels])
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +63,7 @@ def placed(frames):
 @pytest.mark.parametrize("share", [0, 0.5])
 def test_the_first_step_starts_from_shared_noise(record, share):
     unet, _, draws = record(Settings(steps=2), panning(), replace(X0, noise_share=share))
-    x, time = unet.asked[0]
+    x, time, _ = unet.asked[0]
     assert time == 999 and torch.equal(x[:, :4], share_noise(draws.start, share))
 
 
@@ -85,7 +75,7 @@ def test_below_full_strength_the_fill_is_noised(record, parts, fill):
     filled = encode(parts["vae"], fill_hidden(*placed(frames), fill), draws.posterior)
     expected = signal * filled + amount * share_noise(draws.start, 0.5)
     assert torch.allclose(unet.asked[0][0][:, :4], expected, atol=1e-4)
-    assert len({time for _, time in unet.asked}) == 3
+    assert len({time for _, time, _ in unet.asked}) == 3
 
 
 @pytest.mark.parametrize("hidden", ["first", "any"])

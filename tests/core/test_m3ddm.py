@@ -1,0 +1,111 @@
+"""M3DDM beyond its published canvas: windows, clips that borrow noise from one draw, and one-frame videos."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+
+from canvas_core.canvas import Box, Pads, Size, canvas_of_pads
+from canvas_core.errors import SamplingError
+from canvas_core.finishing import Finishing
+from canvas_core.levels import m3ddm_strides, plan_levels
+from canvas_core.m3ddm import M3DDMClip, M3DDMPredictor, TiledM3DDMPredictor
+from canvas_core.m3ddm_video import M3DDMNetworks, M3DDMSettings, outpaint_m3ddm
+from canvas_core.windows import WindowSettings
+
+TIME = torch.tensor(500)
+CANVAS = canvas_of_pads(Size(48, 64), Pads(16, 8, 16, 8))
+
+
+@pytest.fixture(scope="module")
+def unet():
+    return tiny.m3ddm()
+
+
+def random(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def clip_of(unet, frames=5, h=11, w=14):
+    seen = random(1, 3, 4, 32, 32, seed=4)
+    return M3DDMClip(
+        context=random(frames, 4, h, w, seed=1),
+        mask=(random(frames, 1, h, w, seed=2) > 0).float(),
+        black=random(1, 4, h, w, seed=3),
+        guides={2: random(4, h, w, seed=5)},
+        keys=unet.encode_global(seen),
+        null_keys=unet.encode_global(torch.zeros_like(seen)),
+        fps=8.0,
+    )
+
+
+@torch.inference_mode()
+def test_a_canvas_of_one_window_is_predicted_as_published(unet):
+    whole, x = M3DDMPredictor(unet, clip_of(unet)), random(5, 4, 11, 14)
+    assert torch.equal(TiledM3DDMPredictor(whole, WindowSettings(256, 64))(x, TIME), whole(x, TIME))
+
+
+@torch.inference_mode()
+def test_windows_are_predicted_apart_and_fused(unet):
+    clip, x = clip_of(unet), random(5, 4, 11, 14)
+    settings = WindowSettings(64, 24)
+    total, norm = torch.zeros_like(x), torch.zeros(11, 14)
+    boxes = settings.plan(Size(11, 14)).windows
+    assert len(boxes) > 2
+    for box in boxes:
+        cut = (slice(None), slice(None), slice(box.y, box.bottom), slice(box.x, box.right))
+        part = replace(
+            clip,
+            context=clip.context[cut],
+            mask=clip.mask[cut],
+            black=clip.black[cut],
+            guides={2: clip.guides[2][cut[1:]]},
+        )
+        weights = settings.weigh(box.size)
+        total[cut] += M3DDMPredictor(unet, part)(x[cut], TIME) * weights
+        norm[cut[2:]] += weights
+    found = TiledM3DDMPredictor(M3DDMPredictor(unet, clip), settings)(x, TIME)
+    assert torch.allclose(found, total / norm, atol=1e-5)
+
+
+def outpainted(unet, frames, strides, canvas=CANVAS, seed=1, **options):
+    settings = M3DDMSettings(steps=2, windows=WindowSettings(64, 16), **options)
+    networks = M3DDMNetworks(unet, tiny.vae())
+    plan, told = plan_levels(len(frames), strides, clip=4), []
+    result = outpaint_m3ddm(
+        networks, settings, frames, 8.0, canvas, plan, seed, Finishing(), lambda *done: told.append(done)
+    )
+    return torch.stack(list(result)), plan, told
+
+
+def pixels(frames):
+    draw = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (frames, 48, 64, 3), dtype=torch.uint8, generator=draw)
+
+
+@pytest.mark.parametrize("strides", [(1,), (3, 1)])
+def test_the_source_is_exact_and_every_unit_is_reported(unet, strides):
+    result, plan, told = outpainted(unet, pixels(9), strides)
+    assert torch.equal((result[:, 8:56, 16:80] * 255).round().byte(), pixels(9))
+    assert sum(units for _, units in told) == 2 * 9 + 2 * len(plan.clips)
+    assert torch.isfinite(result).all() and result.shape == (9, 64, 96, 3)
+
+
+def test_a_video_of_one_frame_is_outpainted(unet):
+    result, _, _ = outpainted(unet, pixels(1), m3ddm_strides(1))
+    assert torch.equal((result[:, 8:56, 16:80] * 255).round().byte(), pixels(1))
+
+
+def test_the_source_may_lie_anywhere_on_a_canvas_of_any_size(unet):
+    canvas = canvas_of_pads(Size(48, 64), Pads(3, 0, 50, 13))
+    assert canvas.source == Box(0, 3, 48, 64)
+    result, _, _ = outpainted(unet, pixels(2), (1,), canvas)
+    assert result.shape[1:3] == tuple(canvas.trim.size)
+    assert torch.equal((result[:, :48, 3:67] * 255).round().byte(), pixels(2))
+
+
+def test_a_plan_for_another_length_is_refused(unet):
+    networks, plan = M3DDMNetworks(unet, tiny.vae()), plan_levels(4, (1,))
+    with pytest.raises(SamplingError, match="3 frames, but the plan was made for 4"):
+        list(outpaint_m3ddm(networks, M3DDMSettings(steps=1), pixels(3), 8.0, CANVAS, plan, 0, Finishing()))

@@ -5,19 +5,20 @@ import argparse
 import torch
 
 from . import built_in, checkpoints, drawing
-from .canvas import Box, Size
-from .cli import make_canvas, make_windows
+from .canvas import Box
+from .cli import make_canvas, make_levels, make_windows
 from .contact_sheet import write_picture
 from .demo import run_demo
 from .errors import TrainingError
 from .evaluation_methods import model_method, propagation_method
 from .evaluation_report import evaluate_files
+from .level_drawing import describe_levels, draw_levels
 from .measure import measure as measure_clips
 from .models.sam import to_levels
 from .presets import choose_preset
-from .running import choose_device, load_networks, open_model, read_source, run_outpaint
+from .running import choose_device, frames_asked, load_networks, open_model, run_outpaint
 from .running_levels import goes_by_levels, prepare_job
-from .video import check_writable, read_clip, write_clip
+from .video import check_writable, open_source, read_clip, write_clip
 
 
 def outpaint(args: argparse.Namespace) -> None:
@@ -33,12 +34,18 @@ def outpaint(args: argparse.Namespace) -> None:
 
 def plan(args: argparse.Namespace) -> None:
     """Print the plan and draw it."""
-    clip = read_source(args)
-    canvas = make_canvas(args, Size(*clip.frames.shape[1:3]))
+    source = open_source(args.input, frames_asked(args))
+    canvas = make_canvas(args, source.size)
     open_model(args)
     windows = make_windows(args)
-    print(drawing.describe_plan(canvas, windows, len(clip.frames)))
-    write_picture(args.output, drawing.draw_plan(clip.frames[0].float() / 255, canvas, windows).numpy())
+    levels = make_levels(args, source.length) if goes_by_levels(args) else None
+    together = max(len(clip.frames) for clip in levels.clips) if levels else source.length
+    print(drawing.describe_plan(canvas, windows, together))
+    picture = drawing.draw_plan(next(iter(source)).float() / 255, canvas, windows)
+    if levels:
+        print(describe_levels(levels))
+        picture = drawing.below_each_other([picture, draw_levels(levels)])
+    write_picture(args.output, picture.numpy())
     print(f"wrote {args.output}")
 
 

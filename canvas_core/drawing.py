@@ -1,8 +1,11 @@
 """Pictures of a plan: the source, the rounds, the windows and their summed weights over the first frame."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
+from torch.nn.functional import pad
 
 from .canvas import CELL, Box, Canvas, Size, place_source
 from .rounds import Round, plan_rounds
@@ -12,6 +15,8 @@ WINDOW_COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167),
 SOURCE_COLOUR = (255, 255, 255)
 ROUND_COLOUR = (213, 94, 0)
 BACKGROUND = 0.16
+BAR = 8
+"""Pixels between pictures."""
 LONG_SIDE = 1024
 """Pixels of the longer side of a drawn round."""
 
@@ -68,10 +73,18 @@ def draw_round(frame: torch.Tensor, step: Round, index: int, count: int, setting
 def draw_plan(frame: torch.Tensor, canvas: Canvas, settings: WindowSettings) -> torch.Tensor:
     """All rounds below each other, [H, W, 3] uint8. frame: the first source frame [h, w, 3] 0..1."""
     rounds = plan_rounds(canvas, settings)
-    images = [draw_round(frame, step, index, len(rounds), settings) for index, step in enumerate(rounds, start=1)]
-    width = max(image.shape[1] for image in images)
-    padded = [cv2.copyMakeBorder(image, 0, 8, 0, width - image.shape[1], cv2.BORDER_CONSTANT) for image in images]
-    return torch.from_numpy(np.concatenate(padded))
+    return below_each_other(
+        [
+            torch.from_numpy(draw_round(frame, step, index, len(rounds), settings))
+            for index, step in enumerate(rounds, start=1)
+        ]
+    )
+
+
+def below_each_other(pictures: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Pictures [h, w, 3] uint8 as one, narrower ones filled up with black; each is followed by a black bar."""
+    width = max(picture.shape[1] for picture in pictures)
+    return torch.cat([pad(picture, (0, 0, 0, width - picture.shape[1], 0, BAR)) for picture in pictures])
 
 
 def describe_plan(canvas: Canvas, settings: WindowSettings, frames: int) -> str:

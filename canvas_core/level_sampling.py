@@ -6,14 +6,11 @@ import torch
 
 from .canvas import Box
 from .known_video import KnownVideo, Tokens
-from .levels import ClipPlan, KeyframePlan
+from .levels import ClipPlan, KeyframePlan, clip_stride
 from .pipeline import Networks, Settings, sample_clip
 from .sampling import ClipConditions
 from .schedule import share_noise
 from .work import Watch, unwatched
-
-FASTEST = 16
-"""Largest frame stride Follow-Your-Canvas was trained with."""
 
 
 def sample_levels(
@@ -62,5 +59,5 @@ def _describe(
     mask, masked = known.mask[frames].clone(), known.masked_latents[frames].clone()
     for slot, latent in held.items():
         mask[slot], masked[slot] = 0, latent
-    rate = min(settings.fps * clip.stride, FASTEST)
-    return ClipConditions(mask, masked, text, tokens, anchor, settings.rre, rate)
+    fps = clip_stride(settings.fps, clip.stride)
+    return ClipConditions(mask, masked, text, tokens, anchor, settings.rre, fps)

@@ -20,6 +20,9 @@ SHORT = 50
 
 GLOBAL_FRAMES = 16
 
+LONGEST_STRIDE = 16
+"""Frame stride that Follow-Your-Canvas was trained with at most."""
+
 
 @dataclass(frozen=True)
 class ClipPlan:
@@ -130,6 +133,11 @@ def official_m3ddm_plan(length: int) -> KeyframePlan:
 def global_frames(length: int, count: int = GLOBAL_FRAMES) -> tuple[int, ...]:
     """Frames spread evenly over a video, as M3DDM shows them to every clip; short videos repeat some."""
     return tuple(int(index * (length - 1) / max(count - 1, 1)) for index in range(count))
+
+
+def clip_stride(fps: int, stride: int) -> int:
+    """The frame stride that Follow-Your-Canvas is told for a level, of the 2 to 16 it was trained with."""
+    return min(fps * stride, LONGEST_STRIDE)
 
 
 def clip_rate(fps: float, stride: int, official: bool = False) -> float:

@@ -80,9 +80,11 @@ def _run_round(
         if settings.propagate:
             placed = stack.enter_context(keep(borrow(placed), watch))
         channels = networks.unet.config.out_channels
-        draws = draw((plan.length, channels, *(side // CELL for side in canvas.size)))
-        known = encode_known(networks, settings, frames, placed, plan, draws.posterior, watch)
-        latents = sample_levels(networks, settings, known, plan, canvas.source, text, draws.start, watch)
+        noise, posterior = draw((plan.length, channels, *(side // CELL for side in canvas.size)))
+        known = encode_known(networks, settings, frames, placed, plan, posterior, watch)
+        del posterior  # as large as everything that is known
+        latents = sample_levels(networks, settings, known, plan, canvas.source, text, noise, watch)
+        del noise, known
         yield from finish_frames(
             lambda some: decode(networks.vae, some, networks.device), latents, placed, settings.finishing, watch
         )

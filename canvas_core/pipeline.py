@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from segment_anything.modeling import ImageEncoderViT
@@ -101,8 +101,7 @@ class Settings:
         )
 
 
-@dataclass(frozen=True)
-class Draws:
+class Draws(NamedTuple):
     """Every random number of one round: start noise and posterior noise, both [F, C, h, w]."""
 
     start: torch.Tensor

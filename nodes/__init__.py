@@ -15,6 +15,8 @@ class CanvasExtension(ComfyExtension):
         from .compositing import CanvasComposite
         from .conditioning import CanvasEmptyPrompt, CanvasEncodeLayout, CanvasGuider
         from .fill import CanvasFill
+        from .global_frames import CanvasGlobalFrames
+        from .levels import CanvasHierarchicalSampler, CanvasKeyframePlan
         from .loaders import CanvasLoadLayoutEncoder, CanvasLoadModel
         from .sampling import CanvasOutpaintRounds, CanvasTiledSampler
         from .windows import CanvasApplyWindows, CanvasTimeWindows, CanvasWindows
@@ -34,4 +36,7 @@ class CanvasExtension(ComfyExtension):
             CanvasComposite,
             CanvasFill,
             CanvasEmptyPrompt,
+            CanvasKeyframePlan,
+            CanvasHierarchicalSampler,
+            CanvasGlobalFrames,
         ]

@@ -8,11 +8,12 @@ from node_helpers import conditioning_set_values
 
 from ..canvas_core.canvas import Canvas, Size, require_cells
 from ..canvas_core.errors import ConditioningError
+from ..canvas_core.levels import KeyframePlan
 from ..canvas_core.relative_region import CONVENTIONS
 from ..canvas_core.windows import WindowSettings
 from . import sockets
-from .adapters.conds import Layout
-from .adapters.guider import TextLayoutGuider
+from .adapters.conds import Layout, span_of
+from .adapters.guider import ContextGlobalGuider, TextLayoutGuider
 from .adapters.layout import LayoutReader
 
 FROM_FILE = "from file"
@@ -59,6 +60,11 @@ class CanvasEncodeLayout(io.ComfyNode):
                     advanced=True,
                 ),
                 rre_input(),
+                sockets.Levels.Input(
+                    "levels",
+                    optional=True,
+                    tooltip="From Canvas Keyframe Plan, for Canvas Hierarchical Sampler: its clips get tokens of their own, in place of the time windows.",
+                ),
             ],
             outputs=[io.Conditioning.Output(display_name="positive"), io.Conditioning.Output(display_name="negative")],
         )
@@ -74,6 +80,7 @@ class CanvasEncodeLayout(io.ComfyNode):
         encoder: LayoutReader,
         fps: int = 8,
         rre: str = FROM_FILE,
+        levels: KeyframePlan | None = None,
     ) -> io.NodeOutput:
         require_cells(canvas)
         size = Size(*images.shape[1:3])
@@ -81,9 +88,20 @@ class CanvasEncodeLayout(io.ComfyNode):
             raise ConditioningError(
                 f"the images are {size}, but the canvas was made for a source of {canvas.source.size}; connect the frames that went into Canvas Expand, not the placed ones"
             )
-        real, null = encoder.read(images, windows.plan_frames(len(images)))
+        real, null = encoder.read(images, _spans(len(images), windows, levels))
         layout = Layout(real, null, canvas.source, encoder.rre if rre == FROM_FILE else rre, fps)
         return io.NodeOutput(*(conditioning_set_values(cond, {"canvas": layout}) for cond in (positive, negative)))
+
+
+def _spans(frames: int, windows: WindowSettings, levels: KeyframePlan | None) -> list[Any]:
+    """Frames that are sampled together: the time windows, or each distinct clip of a plan. Raises ConditioningError."""
+    if levels is None:
+        return windows.plan_frames(frames)
+    if levels.length != frames:
+        raise ConditioningError(
+            f"the plan is for {levels.length} frames, but there are {frames} images; set 'frames' of Canvas Keyframe Plan to {frames}, or connect the whole clip"
+        )
+    return list(dict.fromkeys(span_of(clip.frames) for clip in levels.clips))
 
 
 class CanvasEmptyPrompt(io.ComfyNode):
@@ -122,6 +140,13 @@ FORMULAS = [
             _scale("layout_scale", 1.5, "Weight of the layout. 0 leaves it out and saves a third of the time."),
         ],
     ),
+    io.DynamicCombo.Option(
+        "context + global",
+        [
+            _scale("context_scale", 2.0, "Weight of the known pixels."),
+            _scale("global_scale", 4.0, "Weight of the global frames, on top of the known pixels."),
+        ],
+    ),
 ]
 
 
@@ -150,6 +175,9 @@ class CanvasGuider(io.ComfyNode):
         match formula:
             case {"formula": "text + layout", "text_scale": text, "layout_scale": layout}:
                 return io.NodeOutput(TextLayoutGuider(model, positive, negative, text, layout))
+            case {"formula": "context + global", "context_scale": context, "global_scale": around}:
+                return io.NodeOutput(ContextGlobalGuider(model, positive, negative, context, around))
         raise ConditioningError(
-            f"the formula is {formula!r}, but must be 'text + layout' with 'formula.text_scale' and 'formula.layout_scale'"
+            f"the formula is {formula!r}, but must be 'text + layout' with 'formula.text_scale' and 'formula.layout_scale', or 'context + global' "
+            "with 'formula.context_scale' and 'formula.global_scale'"
         )

@@ -20,13 +20,13 @@ class CanvasLoadModel(io.ComfyNode):
             node_id="CanvasLoadModel",
             display_name="Canvas Load Model",
             category=sockets.CATEGORY,
-            description="Loads the UNet of a Follow-Your-Canvas checkpoint as a MODEL that any sampler and LoRA node takes.",
-            search_aliases=["follow your canvas", "load outpainting model", "video outpaint checkpoint"],
+            description="Loads the UNet of a canvas checkpoint, Follow-Your-Canvas or M3DDM, as a MODEL that any sampler and LoRA node takes.",
+            search_aliases=["follow your canvas", "m3ddm", "load outpainting model", "video outpaint checkpoint"],
             inputs=[
                 io.Combo.Input(
                     "file",
                     options=folder_paths.get_filename_list(MODEL_FOLDER),
-                    tooltip="Follow-Your-Canvas checkpoint (.ckpt or .safetensors) in models/diffusion_models.",
+                    tooltip="In models/diffusion_models: a Follow-Your-Canvas checkpoint (.ckpt or .safetensors), or M3DDM's diffusion_pytorch_model.bin in a folder of its own with its config.json.",
                 ),
                 io.Combo.Input(
                     "weight_dtype",

@@ -16,22 +16,13 @@ from typing import Any
 from uuid import UUID
 
 PACK = Path(__file__).parents[1]
-sys.path[:0] = [str(PACK / "scripts"), str(PACK / "tests" / "support")]
+sys.path[:0] = [str(PACK), str(PACK / "scripts"), str(PACK / "tests" / "support")]
 
 from comfy_home import find_comfyui  # noqa: E402
 from comfy_server import running  # noqa: E402
+from plans import PLANS, Plan, any_model, follow_your_canvas, m3ddm, quick_start  # noqa: E402
+from plans.parts import CLIP_FILE  # noqa: E402
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
-from workflow_plans import (  # noqa: E402
-    CANVAS_FILE,
-    CLIP_FILE,
-    INPAINT_FILE,
-    PICTURE_FILE,
-    PLANS,
-    SAM_FILE,
-    TEXT_FILE,
-    VAE_FILE,
-    Plan,
-)
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -48,13 +39,17 @@ BARE = """
 body * { visibility: hidden }
 #graph-canvas, .dom-widget, .dom-widget * { visibility: visible }
 """
-FILES = {
-    "diffusion_models": CANVAS_FILE,
-    "sams": SAM_FILE,
-    "text_encoders": TEXT_FILE,
-    "vae": VAE_FILE,
-    "checkpoints": INPAINT_FILE,
-}
+FILES = (
+    f"models/diffusion_models/{follow_your_canvas.CANVAS_FILE}",
+    f"models/diffusion_models/{m3ddm.MODEL_FILE}",
+    f"models/sams/{follow_your_canvas.SAM_FILE}",
+    f"models/text_encoders/{follow_your_canvas.TEXT_FILE}",
+    f"models/vae/{follow_your_canvas.VAE_FILE}",
+    f"models/vae/{m3ddm.VAE_FILE}",
+    f"models/checkpoints/{any_model.INPAINT_FILE}",
+    f"input/{CLIP_FILE}",
+    f"input/{quick_start.LONG_CLIP_FILE}",
+)
 
 
 def open_frontend(playwright: Any, url: str) -> Page:
@@ -71,12 +66,10 @@ def open_frontend(playwright: Any, url: str) -> Page:
 
 def name_files(root: Path, base: Path) -> None:
     """Empty files of the right names, so that the frontend offers them, and the picture that ComfyUI brings along."""
-    for folder, name in FILES.items():
-        (base / "models" / folder).mkdir(parents=True, exist_ok=True)
-        (base / "models" / folder / name).touch()
-    (base / "input").mkdir(exist_ok=True)
-    (base / "input" / CLIP_FILE).touch()
-    shutil.copy(root / "input" / PICTURE_FILE, base / "input")
+    for name in FILES:
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).touch()
+    shutil.copy(root / "input" / quick_start.PICTURE_FILE, base / "input")
 
 
 def normalise(workflow: dict[str, Any]) -> dict[str, Any]:

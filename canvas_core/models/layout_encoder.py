@@ -3,8 +3,9 @@
 Layout extraction (`temporal_proj`) and Q-former (`image_proj_model`) of mayuelala/FollowYourCanvas @ 2748eb1.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from einops import rearrange
@@ -17,6 +18,9 @@ POOL = 4
 """Frames averaged by each of the two pooling steps."""
 
 MIN_FRAMES = POOL * POOL
+
+Span = TypeVar("Span", bound=Sequence[int])
+"""Frames of a clip as a range or a tuple, which can be keys."""
 
 
 @dataclass(frozen=True)
@@ -159,13 +163,13 @@ class LayoutEncoder(nn.Module):
 
 
 def layout_tokens(
-    encoder: LayoutEncoder, features: torch.Tensor, spans: list[range], device: Any, dtype: torch.dtype
-) -> dict[tuple[str, range], torch.Tensor]:
-    """Real and null tokens [1, N, D] of every time window of SAM features [F, L, C]."""
+    encoder: LayoutEncoder, features: torch.Tensor, spans: Sequence[Span], device: Any, dtype: torch.dtype
+) -> dict[tuple[str, Span], torch.Tensor]:
+    """Real and null tokens [1, N, D] of every span of SAM features [F, L, C]: frames that are sampled together, any of them."""
     tokens, nulls = {}, {}
     with torch.inference_mode():
         for span in spans:
-            real = features[span.start : span.stop][None].to(device, dtype)
+            real = features[list(span)][None].to(device, dtype)
             if len(span) not in nulls:  # the null layout depends on nothing but the number of frames
                 nulls[len(span)] = encoder(torch.zeros_like(real)).float().cpu()
             tokens["real", span] = encoder(real).float().cpu()

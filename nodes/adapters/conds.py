@@ -1,17 +1,42 @@
 """Conditioning values of the canvas model, and how core cuts them to a window in space or time."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from comfy.conds import CONDRegular
 
 from ...canvas_core.canvas import CELL, Box, Size
 from ...canvas_core.errors import ConditioningError
+from ...canvas_core.levels import clip_stride
 from ...canvas_core.relative_region import relative_region
 
-Tokens = Mapping[range, torch.Tensor]
-"""Time window to layout tokens [1, N, D]."""
+Span = range | tuple[int, ...]
+"""Frames that are sampled together"""
+
+Tokens = Mapping[Span, torch.Tensor]
+"""Layout tokens [1, N, D] of each span: time windows, or the clips of a key-frame plan"""
+
+NAMED = 4
+"""Spans that an error message names."""
+
+
+def span_of(frames: Sequence[int]) -> Span:
+    """Frames as a range where their distance is the same everywhere, so that equal spans are equal keys."""
+    frames = tuple(frames)
+    step = frames[1] - frames[0] if len(frames) > 1 else 1
+    even = range(frames[0], frames[-1] + 1, step) if step > 0 else range(0)
+    return even if tuple(even) == frames else frames
+
+
+def _name(span: Span) -> str:
+    step = f" by {span.step}" if isinstance(span, range) and len(span) > 1 and span.step > 1 else ""
+    return f"{span[0]}-{span[-1]}{step}"
+
+
+def _names(tokens: Tokens) -> str:
+    rest = f" and {len(tokens) - NAMED} more" if len(tokens) > NAMED else ""
+    return ", ".join(_name(span) for span in list(tokens)[:NAMED]) + rest
 
 
 @dataclass(frozen=True)
@@ -28,6 +53,21 @@ class Layout:
         """The same with the null layout's tokens."""
         return Layout(self.null_tokens, self.null_tokens, self.anchor, self.rre, self.fps)
 
+    def of_clip(self, frames: tuple[int, ...], stride: int) -> "Layout":
+        """The layout of a clip made of these frames alone, whose frames lie `stride` apart.
+
+        Raises ConditioningError when no tokens were encoded for them.
+        """
+        span = span_of(frames)
+        if span not in self.tokens:
+            raise ConditioningError(
+                f"there are no layout tokens for the clip of frames {_name(span)}, only for {_names(self.tokens)}; connect the same Canvas Keyframe "
+                "Plan to Canvas Encode Layout and to Canvas Hierarchical Sampler"
+            )
+        whole = range(len(frames))
+        real, null = ({whole: tokens[span]} for tokens in (self.tokens, self.null_tokens))
+        return replace(self, tokens=real, null_tokens=null, fps=clip_stride(self.fps, stride))
+
 
 class CONDExpanded(CONDRegular):
     """One row [1, ...] for the whole clip, seen once per frame without being copied."""
@@ -37,9 +77,9 @@ class CONDExpanded(CONDRegular):
 
 
 class CONDLayout(CONDExpanded):
-    """Layout tokens, one set for each planned time window."""
+    """Layout tokens, one set for each planned time window or clip."""
 
-    def __init__(self, tokens: Tokens, span: range | None = None):
+    def __init__(self, tokens: Tokens, span: Span | None = None):
         super().__init__(tokens[span] if span else next(iter(tokens.values())))
         self.tokens, self.span = tokens, span
 
@@ -49,10 +89,10 @@ class CONDLayout(CONDExpanded):
     def to_window(self, span: range) -> "CONDLayout":
         """The tokens of one time window. Raises ConditioningError when none were encoded for it."""
         if span not in self.tokens:
-            known = ", ".join(f"{s.start}-{s.stop - 1}" for s in self.tokens)
             raise ConditioningError(
-                f"there are no layout tokens for frames {span.start}-{span.stop - 1}, only for {known}; connect the same Canvas Windows node to "
-                "Canvas Encode Layout and to Canvas Time Windows (or Canvas Tiled Sampler), and encode as many frames as the latent has"
+                f"there are no layout tokens for frames {_name(span)}, only for {_names(self.tokens)}; connect the same Canvas Windows node to Canvas Encode "
+                "Layout and to Canvas Time Windows (or Canvas Tiled Sampler), and encode as many frames as the latent has; a layout made with 'levels' "
+                "is for Canvas Hierarchical Sampler and clips within one time window"
             )
         return CONDLayout(self.tokens, span)
 

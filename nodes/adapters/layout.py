@@ -1,5 +1,6 @@
 """The layout encoder under core's model management: SAM and the encoder are loaded and offloaded like any model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from ...canvas_core.checkpoints import load_layout_encoder, load_sam, open_checkpoint
 from ...canvas_core.models.layout_encoder import layout_tokens
 from ...canvas_core.models.sam import CHUNK, encode_frames, to_levels
-from .conds import Tokens
+from .conds import Span, Tokens
 from .progress import watch_works
 
 
@@ -26,8 +27,8 @@ class LayoutReader:
     text_width: int
     reads_text: bool
 
-    def read(self, frames: torch.Tensor, spans: list[range]) -> tuple[Tokens, Tokens]:
-        """Real and null tokens of each time window of frames [F, h, w, 3] 0..1."""
+    def read(self, frames: torch.Tensor, spans: Sequence[Span]) -> tuple[Tokens, Tokens]:
+        """Real and null tokens of each span, frames that are sampled together, of frames [F, h, w, 3] 0..1."""
         comfy.model_management.load_models_gpu(
             [self.sam], memory_required=_sam_memory(self.sam.model), force_full_load=True
         )

@@ -2,11 +2,16 @@
 
 from fractions import Fraction
 
+import cv2
+import numpy as np
 import pytest
 import tiny
 import torch
 
 from canvas_core.cli import main
+from canvas_core.drawing import BAR
+from canvas_core.level_drawing import draw_levels
+from canvas_core.levels import plan_levels
 from canvas_core.video import read_clip, write_clip
 
 RATE = Fraction(30000, 1001)
@@ -91,6 +96,20 @@ def test_m3ddm_s_scales_and_levels_count(tmp_path, models, source, m3ddm):
     assert torch.equal(results["default"], results["named"])
     for name in ("context", "global", "levels", "seed"):
         assert not torch.equal(results["default"], results[name]), name
+
+
+def test_plan_describes_and_draws_the_levels(tmp_path, source, capsys):
+    words = ["plan", source, "--size", "96x80", "--output"]
+    assert main([str(word) for word in (*words, tmp_path / "plain.png")]) == 0
+    plain = capsys.readouterr().out
+    assert main([str(word) for word in (*words, tmp_path / "levels.png", "--levels", "3,1", "--clip", "4")]) == 0
+    out = capsys.readouterr().out
+    assert "stride" not in plain and f"{FRAMES} frames in strides of 3, 1: the model samples 3 clips" in out
+    one, both = (cv2.imread(str(tmp_path / name)) for name in ("plain.png", "levels.png"))
+    drawn = draw_levels(plan_levels(FRAMES, (3, 1), 4)).numpy()[..., ::-1]
+    assert np.array_equal(both[: len(one), : one.shape[1]], one)
+    below = both[len(one) + BAR :]
+    assert np.array_equal(below[: len(drawn), : drawn.shape[1]], drawn)
 
 
 def refused(capsys, folder, message, words):

@@ -35,7 +35,7 @@ def download(server, item, folder):
     return path
 
 
-@pytest.mark.parametrize("name", [name for name in workflows.NAMES if name not in workflows.QUICK])
+@pytest.mark.parametrize("name", [name for name in workflows.NAMES if name not in workflows.QUICK + workflows.LONG])
 def test_workflow_runs_and_is_cached(server, tmp_path, name):
     prompt = small(name)
     outcome = server.run(prompt)

@@ -7,8 +7,10 @@ from comfy_home import PACK
 
 FOLDER = PACK / "workflows" / "api"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
-QUICK = [name for name in NAMES if name.startswith("quick_start")]
-"""Those that run the built-in model."""
+LONG = [name for name in NAMES if "long" in name]
+"""Those that sample by levels."""
+QUICK = [name for name in NAMES if name.startswith("quick_start") and name not in LONG]
+"""Those that run the built-in model on all frames at once."""
 
 SMALL = {
     "ImageScale": {"width": 64, "height": 64},

@@ -1,0 +1,144 @@
+"""Whether key frames earn their place: a long clip with hidden sides, outpainted by levels, clip after clip, and by time windows.
+
+    python bench/level_quality.py CLIP [--frames N] [--output DIR]
+
+Same model, noise and number of steps for all. "alone" is the network without what needs no network (borrowed pixels, refinement,
+border match, texture). A border is a pair of neighbouring frames that were not sampled together: their difference in the hidden area
+(root of the mean square) over the median of all pairs, and the same pairs in the true clip.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from canvas_core import built_in, checkpoints, pipeline
+from canvas_core.autoencoder import load_autoencoder
+from canvas_core.canvas import Canvas, Size, generation_mask
+from canvas_core.evaluation import SHARES, SIZE, hide_sides, square
+from canvas_core.levels import KeyframePlan, plan_levels
+from canvas_core.long_video import outpaint_long
+from canvas_core.measure import frame_steps, measure
+from canvas_core.models.sam import to_levels
+from canvas_core.presets import choose_preset
+from canvas_core.video import read_clip, write_clip
+
+STRIDES, NEAR = (15, 5, 1), (2, 1)
+"""M3DDM's, and such that neighbouring key frames still show the same to a model that was trained on slow motion."""
+
+Outpaint = Callable[[torch.Tensor, Canvas], torch.Tensor]
+"""Source frames [F, h, w, 3] 0..1 and a canvas -> frames [F, H, W, 3] 0..1."""
+
+
+def load_networks() -> tuple[pipeline.Networks, pipeline.Settings]:
+    """The built-in model and its default settings."""
+    checkpoint = checkpoints.open_checkpoint(built_in.MODEL)
+    networks = pipeline.Networks(
+        checkpoints.load_unet(checkpoint),
+        checkpoints.load_layout_encoder(checkpoint),
+        checkpoints.load_sam(built_in.SAM),
+        load_autoencoder(built_in.VAE),
+    )
+    return networks, pipeline.settings_of(choose_preset(checkpoint.presets, "default"), checkpoint.rre)
+
+
+def alone(settings: pipeline.Settings) -> pipeline.Settings:
+    """The network without what needs no network."""
+    return replace(settings, propagate=False, refine=False, match=0, texture=0.0)
+
+
+def by_levels(networks: pipeline.Networks, settings: pipeline.Settings, plan: KeyframePlan) -> Outpaint:
+    """Clip after clip of a plan."""
+    text = pipeline.no_prompts(networks.unet.config.text_width)
+
+    def run(frames: torch.Tensor, canvas: Canvas) -> torch.Tensor:
+        draw = pipeline.seeded_draw(0)
+        return torch.stack(list(outpaint_long(networks, settings, to_levels(frames), canvas, text, plan, draw)))
+
+    return run
+
+
+def by_time_windows(networks: pipeline.Networks, settings: pipeline.Settings) -> Outpaint:
+    """All frames at once, predictions fused over overlapping windows of time: what core's context windows do."""
+    text = pipeline.no_prompts(networks.unet.config.text_width)
+
+    def run(frames: torch.Tensor, canvas: Canvas) -> torch.Tensor:
+        return pipeline.outpaint(networks, settings, frames, canvas, text, pipeline.seeded_draw(0))
+
+    return run
+
+
+def plan_borders(plan: KeyframePlan) -> list[int]:
+    """First frame of each pair of neighbours that different clips have finished."""
+    maker = plan.finished
+    return [frame for frame in range(plan.length - 1) if maker[frame][0] != maker[frame + 1][0]]
+
+
+def window_borders(spans: Iterable[range], length: int) -> list[int]:
+    """First frame of each pair of neighbours between which a time window begins or ends."""
+    return sorted({edge - 1 for span in spans for edge in (span.start, span.stop) if 0 < edge < length})
+
+
+def border_jump(frames: torch.Tensor, hidden: torch.Tensor, borders: list[int]) -> float:
+    """Mean difference across borders over the median difference."""
+    steps = frame_steps(frames, hidden).sqrt()
+    return (steps[borders].mean() / steps.median()).item()
+
+
+def make_methods(
+    networks: pipeline.Networks, settings: pipeline.Settings, length: int
+) -> dict[str, tuple[Outpaint, list[int]]]:
+    """What is compared, and where its borders are."""
+    plans = {f"levels {', '.join(map(str, strides))}": plan_levels(length, strides) for strides in (STRIDES, NEAR)}
+    plans["clip after clip, one guide frame"] = plan_levels(length, (1,))
+    methods = {name: (by_levels(networks, settings, plan), plan_borders(plan)) for name, plan in plans.items()}
+    spans = settings.windows.plan_frames(length)
+    methods[f"time windows of {settings.windows.frames}"] = (
+        by_time_windows(networks, settings),
+        window_borders(spans, length),
+    )
+    return methods
+
+
+def describe(result: torch.Tensor, truth: torch.Tensor, canvas: Canvas, borders: list[int]) -> str:
+    """The figures of a result, as cells of a table."""
+    hidden = generation_mask(canvas.size, canvas.source)
+    found = measure(result, truth, canvas.source)
+    ours, true = (border_jump(frames, hidden, borders) for frames in (result, truth))
+    return f"{ours:.2f} | {true:.2f} | {found.chunk_jump:.2f} | {found.flicker:.2f} | {found.psnr:.2f}"
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("clip", type=Path)
+    parser.add_argument("--frames", type=int)
+    parser.add_argument("--output", type=Path, help="folder for the results as videos")
+    args = parser.parse_args()
+    clip = read_clip(args.clip, args.frames)
+    truth = square(clip.frames, SIZE)
+    networks, default = load_networks()
+    print("| hidden | run | method | clip border | the same in the truth | largest jump | flicker | PSNR, dB | s |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for share in SHARES:
+        canvas = hide_sides(Size(*truth.shape[1:3]), share)
+        source = truth[:, :, canvas.source.x : canvas.source.right]
+        for run, settings in (("default", default), ("alone", alone(default))):
+            for name, (outpaint, borders) in make_methods(networks, settings, len(truth)).items():
+                began = time.perf_counter()
+                result = outpaint(source, canvas)
+                seconds = time.perf_counter() - began
+                print(
+                    f"| {share:g} | {run} | {name} | {describe(result, truth, canvas, borders)} | {seconds:.0f} |",
+                    flush=True,
+                )
+                if args.output:
+                    target = args.output / f"{share:g} {run} {name.replace(', ', '-')}.mp4"
+                    write_clip(target, (to_levels(frame) for frame in result), clip.rate)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,10 +1,13 @@
 """Whether key frames earn their place: a long clip with hidden sides, outpainted by levels, clip after clip, and by time windows.
 
     python bench/level_quality.py CLIP [--frames N] [--output DIR]
+    python bench/level_quality.py CLIP --distances
 
 Same model, noise and number of steps for all. "alone" is the network without what needs no network (borrowed pixels, refinement,
 border match, texture). A border is a pair of neighbouring frames that were not sampled together: their difference in the hidden area
 (root of the mean square) over the median of all pairs, and the same pairs in the true clip.
+
+--distances tells how far apart frames may lie to be of use to each other: frames at each distance, sampled together and one by one.
 """
 
 import argparse
@@ -21,13 +24,16 @@ from canvas_core.canvas import Canvas, Size, generation_mask
 from canvas_core.evaluation import SHARES, SIZE, hide_sides, square
 from canvas_core.levels import KeyframePlan, plan_levels
 from canvas_core.long_video import outpaint_long
-from canvas_core.measure import frame_steps, measure
+from canvas_core.measure import frame_steps, measure, psnr
 from canvas_core.models.sam import to_levels
 from canvas_core.presets import choose_preset
 from canvas_core.video import read_clip, write_clip
 
 STRIDES, NEAR = (15, 5, 1), (2, 1)
 """M3DDM's, and such that neighbouring key frames still show the same to a model that was trained on slow motion."""
+
+DISTANCES, TOGETHER = (1, 2, 3, 5, 15), 9
+"""Frames between neighbours, and how many are sampled together."""
 
 Outpaint = Callable[[torch.Tensor, Canvas], torch.Tensor]
 """Source frames [F, h, w, 3] 0..1 and a canvas -> frames [F, H, W, 3] 0..1."""
@@ -111,16 +117,36 @@ def describe(result: torch.Tensor, truth: torch.Tensor, canvas: Canvas, borders:
     return f"{ours:.2f} | {true:.2f} | {found.chunk_jump:.2f} | {found.flicker:.2f} | {found.psnr:.2f}"
 
 
+def print_distances(networks: pipeline.Networks, settings: pipeline.Settings, truth: torch.Tensor) -> None:
+    """PSNR of frames that are sampled together, for several distances, over that of the same frames one by one."""
+    run = by_time_windows(networks, settings)
+    print("| hidden | distance | together, dB | one by one, dB |")
+    print("|---|---|---|---|")
+    for share in SHARES:
+        canvas = hide_sides(Size(*truth.shape[1:3]), share)
+        hidden = generation_mask(canvas.size, canvas.source)
+        for distance in DISTANCES:
+            frames = truth[::distance][:TOGETHER]
+            source = frames[:, :, canvas.source.x : canvas.source.right]
+            results = run(source, canvas), torch.cat([run(one[None], canvas) for one in source])
+            together, apart = (psnr(result, frames, hidden) for result in results)
+            print(f"| {share:g} | {distance} | {together:.2f} | {apart:.2f} |", flush=True)
+
+
 def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("clip", type=Path)
     parser.add_argument("--frames", type=int)
     parser.add_argument("--output", type=Path, help="folder for the results as videos")
+    parser.add_argument("--distances", action="store_true", help="compare distances between frames instead")
     args = parser.parse_args()
     clip = read_clip(args.clip, args.frames)
     truth = square(clip.frames, SIZE)
     networks, default = load_networks()
+    if args.distances:
+        print_distances(networks, alone(default), truth)
+        return
     print("| hidden | run | method | clip border | the same in the truth | largest jump | flicker | PSNR, dB | s |")
     print("|---|---|---|---|---|---|---|---|---|")
     for share in SHARES:

@@ -166,9 +166,11 @@ def _options_beside(path: Path, architecture: Architecture) -> dict[str, Any]:
         return {}
     try:
         options = json.loads(beside.read_text(encoding="utf-8"))
-        return {name: options[key] for name, key in architecture.options.items() if key in options}
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"config.json beside it is no JSON object ({error}); download it again") from None
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"config.json beside it cannot be read ({error}); download it again") from None
+    if not isinstance(options, dict):
+        raise CheckpointError("config.json beside it is no JSON object; download it again")
+    return {name: options[key] for name, key in architecture.options.items() if key in options}
 
 
 def check_fits(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], name: str) -> None:

@@ -4,13 +4,13 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .canvas import Canvas, Pads, Size, canvas_of_aspect, canvas_of_pads, canvas_of_size
 from .errors import CanvasError
-from .levels import STRIDES, KeyframePlan, m3ddm_strides, plan_levels
+from .levels import CLIP, OVERLAP, KeyframePlan, plan_levels, published_strides
 from .options import (
     DTYPES,
     add_canvas_options,
@@ -101,11 +101,22 @@ def make_canvas(args: argparse.Namespace, source: Size) -> Canvas:
     return canvas_of_size(source, Size(args.size[1], args.size[0]), args.anchor, args.offset)
 
 
+DEFAULTS = {
+    "fps": 8,
+    "batch": 1,
+    "start_from": "source",
+    "paste": "feather",
+    "clip": CLIP,
+    "clip_overlap": OVERLAP,
+}
+"""Of options that not every model or run has a use for."""
+
+
 def fill_in(args: argparse.Namespace, preset: Preset) -> None:
-    """Give every option that was left out the value of the preset."""
-    for field in fields(Preset):
-        if getattr(args, field.name, None) is None:
-            setattr(args, field.name, getattr(preset, field.name))
+    """Give every option that was left out the value of the preset, or its default."""
+    for name, value in {**DEFAULTS, **asdict(preset)}.items():
+        if getattr(args, name, None) is None:
+            setattr(args, name, value)
 
 
 def make_windows(args: argparse.Namespace) -> WindowSettings:
@@ -120,7 +131,7 @@ def make_levels(args: argparse.Namespace, length: int) -> KeyframePlan:
     """The clips that --levels asks for; M3DDM's when it was left out."""
     strides = args.levels or "m3ddm"
     if isinstance(strides, str):
-        strides = m3ddm_strides(length) if strides == "m3ddm" else STRIDES[strides]
+        strides = published_strides(strides, length)
     return plan_levels(length, strides, args.clip, args.clip_overlap)
 
 

@@ -5,6 +5,7 @@ import argparse
 import torch
 
 from . import built_in, checkpoints, drawing
+from .architectures import FOLLOW_YOUR_CANVAS, M3DDM
 from .canvas import Box
 from .cli import make_canvas, make_levels, make_windows
 from .contact_sheet import write_picture
@@ -16,6 +17,7 @@ from .level_drawing import describe_levels, draw_levels
 from .measure import measure as measure_clips
 from .models.sam import to_levels
 from .presets import choose_preset
+from .rounds import Round, plan_rounds
 from .running import choose_device, frames_asked, load_networks, open_model, run_outpaint
 from .running_levels import goes_by_levels, prepare_job
 from .video import check_writable, open_source, read_clip, write_clip
@@ -36,12 +38,14 @@ def plan(args: argparse.Namespace) -> None:
     """Print the plan and draw it."""
     source = open_source(args.input, frames_asked(args))
     canvas = make_canvas(args, source.size)
-    open_model(args)
+    by_levels = goes_by_levels(args)
+    whole = open_model(args).architecture is M3DDM  # which grows in no rounds
     windows = make_windows(args)
-    levels = make_levels(args, source.length) if goes_by_levels(args) else None
+    rounds = [Round(canvas, canvas.source)] if whole else plan_rounds(canvas, windows)
+    levels = make_levels(args, source.length) if by_levels else None
     together = max(len(clip.frames) for clip in levels.clips) if levels else source.length
-    print(drawing.describe_plan(canvas, windows, together))
-    picture = drawing.draw_plan(next(iter(source)).float() / 255, canvas, windows)
+    print(drawing.describe_plan(canvas, windows, rounds, together))
+    picture = drawing.draw_plan(next(iter(source)).float() / 255, rounds, windows)
     if levels:
         print(describe_levels(levels))
         picture = drawing.below_each_other([picture, draw_levels(levels)])
@@ -86,6 +90,7 @@ def train(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Run every preset of a model on clips whose sides are hidden, and write tables and pictures."""
     checkpoint = checkpoints.open_checkpoint(args.model or built_in.require(built_in.MODEL))
+    checkpoints.require_architecture(checkpoint, FOLLOW_YOUR_CANVAS)
     device, dtype = choose_device(args)
     networks = load_networks(args, checkpoint, device, dtype)
     names = args.presets or list(checkpoint.presets)

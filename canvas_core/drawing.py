@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import pad
 
 from .canvas import CELL, Box, Canvas, Size, place_source
-from .rounds import Round, plan_rounds
+from .rounds import Round
 from .windows import WindowPlan, WindowSettings
 
 WINDOW_COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66))
@@ -70,9 +70,8 @@ def draw_round(frame: torch.Tensor, step: Round, index: int, count: int, setting
     return image
 
 
-def draw_plan(frame: torch.Tensor, canvas: Canvas, settings: WindowSettings) -> torch.Tensor:
+def draw_plan(frame: torch.Tensor, rounds: Sequence[Round], settings: WindowSettings) -> torch.Tensor:
     """All rounds below each other, [H, W, 3] uint8. frame: the first source frame [h, w, 3] 0..1."""
-    rounds = plan_rounds(canvas, settings)
     return below_each_other(
         [
             torch.from_numpy(draw_round(frame, step, index, len(rounds), settings))
@@ -87,9 +86,8 @@ def below_each_other(pictures: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.cat([pad(picture, (0, 0, 0, width - picture.shape[1], 0, BAR)) for picture in pictures])
 
 
-def describe_plan(canvas: Canvas, settings: WindowSettings, frames: int) -> str:
+def describe_plan(canvas: Canvas, settings: WindowSettings, rounds: Sequence[Round], frames: int) -> str:
     """The plan in words, one line a round."""
-    rounds = plan_rounds(canvas, settings)
     spans = settings.plan_frames(frames)
     lines = [str(canvas), str(settings)]
     for index, step in enumerate(rounds, start=1):

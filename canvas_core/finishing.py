@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import torch
 
 from .compositing import paste_borrowed
+from .errors import SamplingError
 from .fill import fill_hidden
 from .placed_video import CHUNK, Placed, PlacedFrames, stack_placed
 from .refine import refine_fill
 from .seam import match_border
-from .texture import add_texture
+from .texture import add_texture, check_share
 from .work import Watch, unwatched
 
 FADE = 8
@@ -47,6 +48,11 @@ class Finishing:
     feather: int = 0
     """Pixels over which these blend"""
 
+    def __post_init__(self) -> None:
+        if self.match < 0:
+            raise SamplingError(f"the border match is {self.match} px, but must be 0 or more; 0 turns it off")
+        check_share(self.texture)
+
     def apply(self, decoded: torch.Tensor, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Decoded frames [F, H, W, 3], finished; frames [F, H, W, 3] and mask [F, H, W] say what is known."""
         filled = fill_hidden(frames, mask, self.refine) if self.refine else None
@@ -65,18 +71,19 @@ def finish_frames(
 
     Texture is chosen for a chunk of frames at a time; neighbouring chunks share frames, over which one goes over into the other.
     """
-    lap = FADE if finishing.texture else 0
+    count, lap = (CHUNK, FADE) if finishing.texture else (1, 0)  # without texture every frame is finished by itself
     tail: list[torch.Tensor] = []
     start = 0
-    for chunk in _overlapping(placed, CHUNK, lap):
-        some = finishing.apply(decode_some(latents[start : start + len(chunk)]), *stack_placed(chunk))
+    for chunk in _overlapping(placed, count, lap):
+        some = list(finishing.apply(decode_some(latents[start : start + len(chunk)]), *stack_placed(chunk)))
         for index, before in enumerate(tail):
             share = (index + 1) / (lap + 1)
             some[index] = before * (1 - share) + some[index] * share
         watch("finish", len(chunk) - len(tail))
         done = max(len(chunk) - lap, 0)
+        tail = [frame.clone() for frame in some[done:]]  # a view would keep the whole chunk alive
         yield from some[:done]
-        tail = list(some[done:])
+        del some
         start += done
     yield from tail
 

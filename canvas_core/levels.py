@@ -109,6 +109,23 @@ def m3ddm_strides(length: int) -> tuple[int, ...]:
     return STRIDES["m3ddm"] if length >= SHORT else (1,)
 
 
+def published_strides(name: str, length: int) -> tuple[int, ...]:
+    """The strides of STRIDES by name, without those that a video of `length` frames is too short for."""
+    if name == "m3ddm":
+        return m3ddm_strides(length)
+    return tuple(stride for stride in STRIDES[name] if stride == 1 or stride < length)
+
+
+def read_strides(text: str) -> tuple[int, ...]:
+    """Strides from a text such as "15, 5, 1". Raises GeometryError when it holds anything but whole numbers."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise GeometryError(
+            f"the list of strides is {text!r}, but must be whole numbers with commas between them, such as 15, 5, 1"
+        ) from None
+
+
 def official_m3ddm_plan(length: int) -> KeyframePlan:
     """The plan of alimama-creative/M3DDM-Video-Outpainting @ e2ccd7c, faults included.
 

@@ -24,6 +24,9 @@ CONTEXT_SCALE, GLOBAL_SCALE = 2.0, 4.0
 
 STEPS = 50
 
+LEAST_STEPS = 2
+"""The first time step is left out, see `LatePNDMScheduler`."""
+
 
 class LatePNDMScheduler(PNDMScheduler):
     """PNDM whose first time step is left out, as M3DDM's pipeline runs it.

@@ -18,10 +18,20 @@ from .errors import SamplingError
 from .fill import fill_hidden
 from .finishing import Finishing, finish_frames
 from .levels import ClipPlan, KeyframePlan, clip_rate, global_frames
-from .m3ddm import CONTEXT_SCALE, GLOBAL_SCALE, STEPS, M3DDMClip, M3DDMPredictor, TiledM3DDMPredictor, sample_clip
+from .m3ddm import (
+    CONTEXT_SCALE,
+    GLOBAL_SCALE,
+    LEAST_STEPS,
+    STEPS,
+    M3DDMClip,
+    M3DDMPredictor,
+    TiledM3DDMPredictor,
+    sample_clip,
+)
 from .models.m3ddm import M3DDMUNet
 from .models.m3ddm_layers import GlobalKeys
 from .placed_video import Frames, OnCanvas, batches
+from .sampling import check_steps
 from .windows import WindowSettings
 from .work import Watch, unwatched
 
@@ -84,6 +94,9 @@ class M3DDMSettings:
     official_rate: bool = False
     """Whether the frame rate of a level is cut as published, to 0 for strides above the rate"""
 
+    def __post_init__(self) -> None:
+        check_steps(self.steps, LEAST_STEPS)
+
 
 @dataclass(frozen=True)
 class EncodedVideo:
@@ -121,6 +134,10 @@ def encode_video(
     starts, contexts, seen = [], [], {}
     count = 0
     for batch in batches(frames, AT_ONCE):
+        if count + len(batch) > length:
+            raise SamplingError(
+                f"the video has more than the {length} frames that the plan was made for; make it again"
+            )
         prepared = prepare(torch.stack(batch))
         starts.append(_encode(networks, prepared.filled))
         contexts.append(_encode(networks, prepared.masked))
@@ -242,6 +259,23 @@ def outpaint_m3ddm(
     Noise is drawn once for the whole clip, so a frame's does not depend on the level. watch is told of every frame that is read or finished
     and every denoising step. Raises SamplingError or GeometryError.
     """
+    latents = _sample_whole(networks, settings, frames, rate, canvas, plan, seed, watch)
+    decode_some = partial(decode, networks.vae, device=networks.device)
+    result = finish_frames(decode_some, latents, OnCanvas(frames, canvas), finishing, watch)
+    yield from paste_frames(result, frames, canvas, finishing.feather)
+
+
+def _sample_whole(
+    networks: M3DDMNetworks,
+    settings: M3DDMSettings,
+    frames: Frames,
+    rate: float,
+    canvas: Canvas,
+    plan: KeyframePlan,
+    seed: int,
+    watch: Watch,
+) -> torch.Tensor:
+    """Latents [N, 4, h, w] of the whole video."""
 
     def reading() -> Iterator[torch.Tensor]:
         for frame in frames:
@@ -258,7 +292,4 @@ def outpaint_m3ddm(
         lambda clip: noise[list(clip.frames)],
         lambda clip, step: watch(f"stride {plan.clips[clip].stride}", 1),
     )
-    latents = torch.stack([done.pictures[number] for number in range(plan.length)])
-    decode_some = partial(decode, networks.vae, device=networks.device)
-    result = finish_frames(decode_some, latents, OnCanvas(frames, canvas), finishing, watch)
-    yield from paste_frames(result, frames, canvas, finishing.feather)
+    return torch.stack([done.pictures[number] for number in range(plan.length)])

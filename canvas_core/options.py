@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .canvas import ANCHORS, ASPECTS
+from .errors import GeometryError
 from .fill import FILLS
-from .levels import CLIP, OVERLAP, STRIDES
+from .levels import CLIP, OVERLAP, STRIDES, read_strides
 from .presets import DEFAULT
 from .relative_region import CONVENTIONS
 from .windows import PLANNERS, WEIGHTS
@@ -83,12 +84,12 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
 
 def levels(text: str) -> tuple[int, ...] | str:
     """The strides of --levels: published ones by name, or numbers such as 15,5,1."""
-    if text in STRIDES:
-        return text
-    parts = text.split(",")
-    if not all(part.strip().isdigit() for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither one of {', '.join(STRIDES)} nor strides such as 15,5,1")
-    return tuple(int(part) for part in parts)
+    try:
+        return text if text in STRIDES else read_strides(text)
+    except GeometryError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither one of {', '.join(STRIDES)} nor strides such as 15,5,1"
+        ) from None
 
 
 def add_level_options(parser: argparse.ArgumentParser) -> None:
@@ -98,12 +99,10 @@ def add_level_options(parser: argparse.ArgumentParser) -> None:
         "--levels",
         type=levels,
         metavar="STRIDES",
-        help=f"sample by key frames, then the frames between: strides such as 15,5,1, or {', '.join(STRIDES)}; memory no longer grows with the pixels of the clip",
+        help=f"sample by key frames, then the frames between: strides such as 15,5,1, or {', '.join(STRIDES)}; memory no longer grows with the pixels of the clip (frames wait in the temporary folder, TMPDIR)",
     )
-    length.add_argument("--clip", type=int, default=CLIP, help="frames sampled together (default: %(default)s)")
-    length.add_argument(
-        "--clip-overlap", type=int, default=OVERLAP, help="frames a clip shares with the next (default: %(default)s)"
-    )
+    length.add_argument("--clip", type=int, help=f"frames sampled together (default: {CLIP})")
+    length.add_argument("--clip-overlap", type=int, help=f"frames a clip shares with the next (default: {OVERLAP})")
 
 
 def add_file_options(parser: argparse.ArgumentParser) -> None:
@@ -127,8 +126,7 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--start-from",
         choices=("source", "previous"),
-        default="source",
-        help="what later rounds start from (default: %(default)s)",
+        help="what later rounds start from (default: source)",
     )
     how.add_argument("--steps", type=int, help="denoising steps (default: the model's, else 40)")
     how.add_argument("--cfg", type=float, help="text guidance scale (default: the model's, else 8)")
@@ -148,11 +146,9 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--layout-cfg", type=float, help="layout guidance scale; off by default, as published")
     how.add_argument("--context-scale", type=float, help="M3DDM: guidance scale of the source (default: 2)")
     how.add_argument("--global-scale", type=float, help="M3DDM: guidance scale of the global frames (default: 4)")
-    how.add_argument(
-        "--fps", type=int, default=8, help="training frame stride, 2 to 16 (default: %(default)s); not the clip's rate"
-    )
+    how.add_argument("--fps", type=int, help="training frame stride, 2 to 16 (default: 8); not the clip's rate")
     how.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    how.add_argument("--batch", type=int, default=1, metavar="N", help="windows per model call (default: %(default)s)")
+    how.add_argument("--batch", type=int, metavar="N", help="windows per model call (default: 1)")
     how.add_argument("--device", default=None, help="cpu, cuda, mps (default: a GPU when there is one)")
     how.add_argument(
         "--dtype", choices=DTYPES, default=None, help="of the networks (default: float16 on a GPU, else float32)"
@@ -183,6 +179,5 @@ def add_paste_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--paste",
         choices=("feather", "official"),
-        default="feather",
-        help="how the source is put back (default: %(default)s)",
+        help="how the source is put back (default: feather)",
     )

@@ -29,9 +29,18 @@ from .models.sam import encode_frames, to_levels, to_levels_official
 from .presets import Preset
 from .propagation import propagate
 from .rounds import START_FROM, Round, plan_rounds
-from .sampling import ClipConditions, Held, Predict, Start, TiledPredictor, denoise, hold_frames, make_scheduler
+from .sampling import (
+    ClipConditions,
+    Held,
+    Predict,
+    Start,
+    TiledPredictor,
+    check_steps,
+    denoise,
+    hold_frames,
+    make_scheduler,
+)
 from .schedule import share_noise
-from .texture import check_share
 from .windows import WindowSettings
 
 
@@ -87,9 +96,7 @@ class Settings:
             raise SamplingError(
                 f"the strength is {self.strength}, but must be above 0 and at most 1; 1 denoises in full"
             )
-        if self.match < 0:
-            raise SamplingError(f"the border match is {self.match} px, but must be 0 or more; 0 turns it off")
-        check_share(self.texture)
+        _ = self.finishing  # refuses what cannot be
         if self.windows_at_once < 1:
             raise SamplingError(f"windows at once is {self.windows_at_once}, but must be at least 1")
 
@@ -267,6 +274,7 @@ def _paste(
 
 def check_before_sampling(networks: Networks, settings: Settings, frames: int, canvas: Canvas) -> None:
     """Refuse now what would fail after minutes of sampling."""
+    check_steps(settings.steps)
     require_cells(canvas)
     inward_alpha(canvas, settings.feather)
     if settings.paste == "official":

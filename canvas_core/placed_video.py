@@ -30,8 +30,8 @@ Frames = Iterable[torch.Tensor]
 CHUNK = 64
 """Frames whose pixels are held and worked on together."""
 
-HALO = max(OFFSETS)
-"""Frames on either side of a chunk that it may borrow from."""
+HALO = max(OFFSETS) + 1
+"""Frames on either side of a chunk that it may borrow from, and their neighbours, which say what moves by itself."""
 
 
 class Placed(NamedTuple):
@@ -74,7 +74,7 @@ class OnCanvas:
 
 
 def borrow(placed: PlacedFrames) -> Iterator[Placed]:
-    """The same with hidden pixels borrowed from other frames, see `propagate`; equal to it for up to CHUNK + HALO frames."""
+    """The same with hidden pixels borrowed from other frames, see `propagate`, which up to CHUNK + HALO frames it equals."""
     for run, middle in _with_halo(placed, CHUNK, HALO):
         frames, masks = propagate(*stack_placed(run), wanted=middle)
         yield from (Placed(frames[index], masks[index]) for index in middle)
@@ -85,12 +85,12 @@ def _with_halo(items: Iterable[T], count: int, halo: int) -> Iterator[tuple[list
     held: list[T] = []
     start = 0
     for item in items:
-        held.append(item)
         if len(held) == start + count + halo:
             yield list(held), range(start, start + count)
             passed = max(start + count - halo, 0)
             del held[:passed]
             start += count - passed
+        held.append(item)
     if len(held) > start:
         yield held, range(start, len(held))
 

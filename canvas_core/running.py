@@ -59,7 +59,10 @@ def choose_device(args: argparse.Namespace) -> tuple[str, torch.dtype]:
 
 
 FOREIGN = {
-    M3DDM.name: ("prompt", "negative", "cfg", "layout_cfg", "rre", "sam", "strength", "fill", "propagate", "refine"),
+    M3DDM.name: (
+        *("prompt", "negative", "cfg", "layout_cfg", "rre", "sam", "strength", "fill", "propagate", "refine"),
+        *("fps", "batch", "start_from", "paste", "min_overlap", "frame_window", "frame_overlap"),
+    ),
     FOLLOW_YOUR_CANVAS.name: ("context_scale", "global_scale"),
 }
 """Options that an architecture has no use for."""
@@ -129,10 +132,15 @@ def encode_prompts(args: argparse.Namespace, config: Any, device: str) -> dict[s
     return {"negative": negative, "positive": positive}
 
 
+def check_seed(seed: int) -> None:
+    """Raise SamplingError unless a seed is one."""
+    if not 0 <= seed < 2**64:
+        raise SamplingError(f"--seed is {seed}, but must be 0 to {2**64 - 1}")
+
+
 def make_settings(args: argparse.Namespace, windows: WindowSettings, rre: str) -> pipeline.Settings:
     """The settings of the command line. Raises SamplingError on a value out of range."""
-    if not 0 <= args.seed < 2**64:
-        raise SamplingError(f"--seed is {args.seed}, but must be 0 to {2**64 - 1}")
+    check_seed(args.seed)
     if not 2 <= args.fps <= 16:
         raise SamplingError(f"--fps is {args.fps}, but is the training frame stride and must be 2 to 16; 8 is usual")
     preset = Preset(**{field.name: getattr(args, field.name) for field in fields(Preset)})
@@ -156,7 +164,7 @@ def explained_memory(device: str) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError:
         raise SamplingError(
-            f"the device {device} ran out of memory; lower --batch, then --frame-window (16 at least), then --window"
+            f"the device {device} ran out of memory; lower --batch, then --frame-window (16 at least; with --levels --clip), then --window"
         ) from None
 
 

@@ -12,11 +12,13 @@ from .architectures import M3DDM
 from .canvas import Canvas, require_cells
 from .cli import make_canvas, make_levels, make_windows
 from .compositing import inward_alpha
+from .errors import SamplingError
 from .finishing import Finishing
 from .levels import KeyframePlan
 from .long_video import outpaint_long, work_units
 from .m3ddm import CONTEXT_SCALE, GLOBAL_SCALE
 from .running import (
+    check_seed,
     choose_device,
     encode_prompts,
     explained_memory,
@@ -55,10 +57,17 @@ class Job:
 
 
 def goes_by_levels(args: argparse.Namespace) -> bool:
-    """Whether levels were asked for, or the model knows nothing else. Raises CheckpointError."""
-    return args.levels is not None or (
-        args.model is not None and checkpoints.open_checkpoint(args.model).architecture is M3DDM
-    )
+    """Whether levels were asked for, or the model knows nothing else. Raises CheckpointError, and SamplingError on clips without levels."""
+    if args.levels is not None:
+        return True
+    if args.model is not None and checkpoints.open_checkpoint(args.model).architecture is M3DDM:
+        return True
+    for name in ("clip", "clip_overlap"):
+        if getattr(args, name) is not None:
+            raise SamplingError(
+                f"--{name.replace('_', '-')} is {getattr(args, name)}, but without --levels there are no clips; add --levels 1, or use --frame-window"
+            )
+    return False
 
 
 def prepare_job(args: argparse.Namespace) -> Job:
@@ -96,6 +105,7 @@ def _prepare_m3ddm(
     canvas: Canvas,
     plan: KeyframePlan,
 ) -> Job:
+    check_seed(args.seed)
     require_cells(canvas)
     inward_alpha(canvas, args.feather)
     device, dtype = choose_device(args)

@@ -186,6 +186,12 @@ def _begin(noise: torch.Tensor, scheduler: Any, steps: int, start: Start | None)
     return timesteps, scheduler.add_noise(start.latents, noise, timesteps[:1])
 
 
+def check_steps(steps: int, least: int = 1) -> None:
+    """Raise SamplingError unless the number of denoising steps is `least` to MOST_STEPS."""
+    if not least <= steps <= MOST_STEPS:
+        raise SamplingError(f"the number of steps is {steps}, but must be {least} to {MOST_STEPS}; 40 to 50 are usual")
+
+
 @torch.inference_mode()
 def denoise(
     predict: Predict,
@@ -199,8 +205,7 @@ def denoise(
 
     Raises SamplingError as soon as a prediction is not finite.
     """
-    if not 1 <= steps <= MOST_STEPS:
-        raise SamplingError(f"the number of steps is {steps}, but must be 1 to {MOST_STEPS}; 40 is usual")
+    check_steps(steps)
     if not torch.isfinite(noise).all():
         raise SamplingError("the start latents hold values that are not finite; check what made them")
     timesteps, x = _begin(noise, scheduler, steps, start)

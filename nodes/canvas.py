@@ -18,6 +18,7 @@ from ..canvas_core.canvas import (
 )
 from ..canvas_core.drawing import draw_plan
 from ..canvas_core.errors import GeometryError
+from ..canvas_core.rounds import plan_rounds
 from . import sockets
 
 
@@ -161,5 +162,5 @@ class CanvasPreview(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: Any, canvas: Canvas, windows: Any) -> io.NodeOutput:
-        picture = draw_plan(images[0, ..., :3].cpu(), canvas, windows)[None].float() / 255
+        picture = draw_plan(images[0, ..., :3].cpu(), plan_rounds(canvas, windows), windows)[None].float() / 255
         return io.NodeOutput(picture, ui=ui.PreviewImage(picture, cls=cls))

@@ -159,11 +159,14 @@ class CanvasGuider(io.ComfyNode):
             node_id="CanvasGuider",
             display_name="Canvas Guider",
             category=sockets.CATEGORY,
-            description="Guides text and layout with a scale each, for SamplerCustomAdvanced.",
+            description="Guides text and layout, or known pixels and global frames, with a scale each, for SamplerCustomAdvanced.",
             search_aliases=["dual cfg", "layout guidance", "classifier-free guidance"],
             inputs=[
                 io.Model.Input("model", tooltip="The canvas model, with windows if the canvas is large."),
-                io.Conditioning.Input("positive", tooltip="From InpaintModelConditioning, after Canvas Encode Layout."),
+                io.Conditioning.Input(
+                    "positive",
+                    tooltip="From InpaintModelConditioning after Canvas Encode Layout, or from Canvas Global Frames.",
+                ),
                 io.Conditioning.Input("negative", tooltip="The same for the negative prompt."),
                 io.DynamicCombo.Input("formula", options=FORMULAS, tooltip="Which conditions get a scale."),
             ],

@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 
 from ..canvas_core.errors import GeometryError
 from ..canvas_core.level_drawing import draw_levels
-from ..canvas_core.levels import CLIP, OVERLAP, STRIDES, KeyframePlan, m3ddm_strides, plan_levels
+from ..canvas_core.levels import CLIP, OVERLAP, STRIDES, KeyframePlan, plan_levels, published_strides, read_strides
 from . import sockets
 from .adapters.levels import sample_levels
 
@@ -29,26 +29,15 @@ HOW = [
 ]
 
 
-def _read_strides(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise GeometryError(
-            f"the list of strides is {text!r}, but must be whole numbers with commas between them, such as {CUSTOM}"
-        ) from None
-
-
 def _strides(how: dict[str, Any] | None, length: int) -> tuple[int, ...]:
     """The strides of a choice; the published ones without levels that a short clip has no second frame for."""
     match how:
-        case {"strides": "m3ddm"}:
-            return m3ddm_strides(length)
-        case {"strides": "globalpaint"}:
-            return tuple(stride for stride in STRIDES["globalpaint"] if stride == 1 or stride < length)
+        case {"strides": ("m3ddm" | "globalpaint") as name}:
+            return published_strides(name, length)
         case {"strides": "one level"}:
             return (1,)
         case {"strides": "custom", "list": text}:
-            return _read_strides(text)
+            return read_strides(text)
     raise GeometryError(
         f"strides is {how!r}, but must be 'm3ddm', 'globalpaint', 'one level' or 'custom' with its list; in an API prompt name that 'strides.list'"
     )

@@ -115,16 +115,18 @@ def _scaled(known: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
 
 
 def known_frames(conds: Conds, latents: torch.Tensor) -> dict[int, torch.Tensor]:
-    """Frames in which nothing is hidden from an inpainting model, and their latents [C, H, W]; latents [F, C, H, W].
+    """Frames in which a condition of an inpainting model hides nothing, and their latents [C, H, W]; latents [F, C, H, W].
 
-    Empty where no frame is hidden: then it is for the model to say that there is nothing to do.
+    One is enough: a null condition may hide everything. Empty where no frame is hidden: then it is for the model to say that there is
+    nothing to do.
     """
     told = [cond for group in conds.values() for cond in group if _is_told(cond)]
     if not told or told[0][LATENT].shape[1:2] != latents.shape[1:2]:
         return {}
     length = len(latents)
-    hidden = torch.stack([_fit(cond[MASK], length).flatten(1).any(1).cpu() for cond in told]).any(0)
-    if not hidden.any():
-        return {}
-    known = _scaled(_fit(told[0][LATENT], length), latents)
-    return {frame: known[frame] for frame in range(length) if not hidden[frame]}
+    known: dict[int, torch.Tensor] = {}
+    for cond in told:
+        hidden = _fit(cond[MASK], length).flatten(1).any(1).tolist()
+        given = _scaled(_fit(cond[LATENT], length), latents)
+        known |= {frame: given[frame] for frame in range(length) if not hidden[frame] and frame not in known}
+    return known if len(known) < length else {}

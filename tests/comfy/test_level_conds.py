@@ -133,6 +133,21 @@ def control(rows, extra=(), previous=None):
     return net.set_previous_controlnet(previous) if previous else net
 
 
+def test_a_frame_is_known_where_one_condition_hides_nothing():
+    """A null condition may hide everything, as M3DDM's does; its black latent is not the known one."""
+    mask = torch.ones(FRAMES, 1, H, W)
+    mask[[1, 4]] = 0
+    told = {"concat_latent_image": by_frame(FRAMES, 4, H, W) + 1, "concat_mask": mask}
+    null = {"concat_latent_image": torch.zeros(FRAMES, 4, H, W), "concat_mask": torch.ones(FRAMES, 1, H, W)}
+    latents = torch.zeros(FRAMES, 4, H, W)
+    known = clip_conds.known_frames({"null": [null], "both": [told]}, latents)
+    assert sorted(known) == [1, 4]
+    assert all(torch.equal(latent, told["concat_latent_image"][frame]) for frame, latent in known.items())
+    assert clip_conds.known_frames({"null": [null]}, latents) == {}
+    everything = told | {"concat_mask": torch.zeros(1, 1, H, W)}
+    assert clip_conds.known_frames({"both": [everything]}, latents) == {}
+
+
 @pytest.mark.parametrize("rows", [1, 3, FRAMES, FRAMES + 2])
 def test_controls_see_the_hints_of_the_frames(rows):
     """Fewer hints than frames repeat, as core repeats them; a single one serves all."""

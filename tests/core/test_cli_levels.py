@@ -136,6 +136,9 @@ BAD_LEVELS = {
         "--context-scale means nothing to Follow-Your-Canvas",
     ),
     "no frames": (["--levels", "1", "--frames", "0"], "--frames is 0"),
+    "clips without levels": (["--clip", "4"], "--clip is 4, but without --levels there are no clips"),
+    "laps without levels": (["--clip-overlap", "1"], "--clip-overlap is 1, but without --levels"),
+    "no steps": (["--levels", "1", "--steps", "0"], "number of steps is 0, but must be 1"),
 }
 
 
@@ -160,6 +163,12 @@ FOREIGN = {
     "propagate": ["--propagate"],
     "layout-cfg": ["--layout-cfg", "1"],
     "cfg": ["--cfg", "3"],
+    "paste": ["--paste", "official"],
+    "start-from": ["--start-from", "source"],
+    "fps": ["--fps", "8"],
+    "batch": ["--batch", "2"],
+    "frame-window": ["--frame-window", "16"],
+    "min-overlap": ["--min-overlap", "8,8"],
 }
 
 
@@ -168,6 +177,37 @@ def test_options_that_mean_nothing_to_m3ddm_are_refused(tmp_path, models, source
     files = ["--model", m3ddm, "--base", models.base]
     call = ["outpaint", source, "--output", tmp_path / "result.mkv", *SIZE, *files, *FOREIGN[name]]
     refused(capsys, tmp_path, f"--{name} means nothing to M3DDM; leave it out", call)
+
+
+OUT_OF_RANGE = {
+    "no steps": (["--steps", "0"], "number of steps is 0, but must be 2"),
+    "one step": (["--steps", "1"], "number of steps is 1, but must be 2"),
+    "seed": (["--seed", "99999999999999999999"], "--seed is"),
+    "match": (["--match", "-1"], "border match is -1 px"),
+    "texture": (["--texture", "2"], "share of texture is 2"),
+    "feather": (["--feather", "32"], "feather is 32 px"),
+}
+
+
+@pytest.mark.parametrize("name", OUT_OF_RANGE)
+def test_values_out_of_range_are_refused_before_m3ddm_runs(tmp_path, models, source, m3ddm, capsys, monkeypatch, name):
+    monkeypatch.setattr("canvas_core.m3ddm_video.encode_video", lambda *_: pytest.fail("the video was encoded"))
+    words, message = OUT_OF_RANGE[name]
+    files = ["--model", m3ddm, "--base", models.base]
+    call = ["outpaint", source, "--output", tmp_path / "result.mkv", *SIZE, *files, *words]
+    refused(capsys, tmp_path, message, call)
+
+
+def test_m3ddm_is_planned_without_rounds(tmp_path, source, m3ddm, capsys):
+    words = ["plan", source, "--pad", "240,0,240,0", "--output", tmp_path / "plan.png", "--model", m3ddm]
+    assert main([str(word) for word in words]) == 0
+    out = capsys.readouterr().out
+    assert "round 1 of 1: 544x64" in out and "1 time window\n" in out and "stride 1: 1 clip" in out
+
+
+def test_m3ddm_is_not_evaluated(tmp_path, models, source, m3ddm, capsys):
+    call = ["evaluate", source, "--output", tmp_path / "evaluation", "--model", m3ddm]
+    refused(capsys, tmp_path, "is a checkpoint of M3DDM, but Follow-Your-Canvas is needed", call)
 
 
 def test_m3ddm_without_a_vae_is_refused(tmp_path, source, m3ddm, capsys):

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canvas_core.errors import GeometryError
-from canvas_core.levels import STRIDES, clip_rate, global_frames, m3ddm_strides, official_m3ddm_plan, plan_levels
+from canvas_core.levels import (
+    STRIDES,
+    clip_rate,
+    global_frames,
+    m3ddm_strides,
+    official_m3ddm_plan,
+    plan_levels,
+    published_strides,
+    read_strides,
+)
 
 
 @st.composite
@@ -113,3 +122,22 @@ def test_the_rate_of_a_level_is_a_whole_number_and_never_none():
     assert [clip_rate(30, stride) for stride in (1, 5, 15)] == [30, 6, 2]
     assert [clip_rate(12, stride) for stride in (1, 5, 15)] == [12, 2, 1]
     assert [clip_rate(12, stride, official=True) for stride in (1, 5, 15)] == [12, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "expected"),
+    [("m3ddm", 49, (1,)), ("m3ddm", 50, (15, 5, 1)), ("globalpaint", 3, (1,)), ("globalpaint", 4, (3, 1))],
+)
+def test_published_strides_leave_out_what_a_video_is_too_short_for(name, length, expected):
+    assert published_strides(name, length) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("15, 5, 1", (15, 5, 1)), ("1", (1,)), (" 3,1 ", (3, 1))])
+def test_strides_are_read_from_a_text(text, expected):
+    assert read_strides(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "a, 1", "1.5, 1", "5; 1", "5,,1"])
+def test_strides_that_are_no_whole_numbers_are_refused(text):
+    with pytest.raises(GeometryError, match="must be whole numbers with commas between them"):
+        read_strides(text)

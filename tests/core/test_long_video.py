@@ -242,8 +242,11 @@ def test_the_texture_of_one_chunk_goes_over_into_the_next(networks, monkeypatch)
     assert told == [6, 3]
 
 
-def test_pixels_are_held_a_chunk_at_a_time(networks, monkeypatch):
+@pytest.mark.parametrize(("texture", "held"), [(1.0, 4), (0.0, 1)])
+def test_pixels_are_held_a_chunk_at_a_time(networks, monkeypatch, texture, held):
+    """Without texture every frame is a chunk of its own."""
     monkeypatch.setattr(finishing, "CHUNK", 4)
+    monkeypatch.setattr(finishing, "FADE", 1)
     alive = []
 
     def stream():
@@ -251,10 +254,20 @@ def test_pixels_are_held_a_chunk_at_a_time(networks, monkeypatch):
             alive.append(one)
             yield Placed(*one)
 
-    frames = finish_frames(decoder(networks), torch.randn(20, *CELLS), stream(), Finishing())
+    frames = finish_frames(decoder(networks), torch.randn(20, *CELLS), stream(), Finishing(texture=texture))
     next(frames)
-    assert len(alive) == 4
+    assert len(alive) == held
     assert len(list(frames)) == 19
+
+
+def test_frames_without_a_place_for_texture_are_finished_too(networks, monkeypatch):
+    """Decoded frames that nothing was done to still belong to the decoder."""
+    monkeypatch.setattr(finishing, "CHUNK", 4)
+    monkeypatch.setattr(finishing, "FADE", 2)
+    latents, hidden = torch.randn(7, *CELLS), torch.ones(CANVAS.size.h, CANVAS.size.w)
+    placed = [Placed(one.frame, hidden) for one in placed_frames(7)]
+    found = torch.stack(list(finish_frames(decoder(networks), latents, placed, Finishing(texture=1.0))))
+    assert torch.allclose(found, decode(networks.vae, latents), atol=1e-6)
 
 
 def test_encoding_reads_the_frames_once(networks):

@@ -105,7 +105,8 @@ def test_the_source_may_lie_anywhere_on_a_canvas_of_any_size(unet):
     assert torch.equal((result[:, :48, 3:67] * 255).round().byte(), pixels(2))
 
 
-def test_a_plan_for_another_length_is_refused(unet):
-    networks, plan = M3DDMNetworks(unet, tiny.vae()), plan_levels(4, (1,))
-    with pytest.raises(SamplingError, match="3 frames, but the plan was made for 4"):
-        list(outpaint_m3ddm(networks, M3DDMSettings(steps=1), pixels(3), 8.0, CANVAS, plan, 0, Finishing()))
+@pytest.mark.parametrize(("planned", "message"), [(4, "3 frames, but the plan was made for 4"), (2, "more than the 2")])
+def test_a_plan_for_another_length_is_refused(unet, planned, message):
+    networks, plan = M3DDMNetworks(unet, tiny.vae()), plan_levels(planned, (1,))
+    with pytest.raises(SamplingError, match=message):
+        list(outpaint_m3ddm(networks, M3DDMSettings(steps=2), pixels(3), 8.0, CANVAS, plan, 0, Finishing()))

@@ -50,7 +50,7 @@ def test_the_published_sizes_need_no_config(published, tmp_path):
         open_checkpoint(weights)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "3", json.dumps({"attention_head_dim": "many"})])
+@pytest.mark.parametrize("content", ["{", "[]", "3", '"text"', json.dumps({"attention_head_dim": "many"})])
 def test_a_damaged_config_is_refused(published, tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     weights = tmp_path / "diffusion_pytorch_model.bin"

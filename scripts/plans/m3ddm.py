@@ -54,7 +54,7 @@ which frames are made together: key frames first, then the frames between them.
         Node("model", "CanvasLoadModel", 1, {"file": MODEL_FILE}),
         Node("vae", "VAELoader", 1, {"vae_name": VAE_FILE}),
         *canvas(456, SIDE, SIDE),
-        *planned_levels("scale.IMAGE", column=2),
+        *planned_levels("scale.IMAGE", 2, {"strides": "m3ddm"}),
         Node(
             "known",
             "CanvasGlobalFrames",

@@ -121,11 +121,11 @@ def save_video(column: int, images: str, prefix: str = "", name: str = "outpaint
     )
 
 
-def planned_levels(images: str, column: int) -> tuple[Node, ...]:
-    """A key-frame plan of the length of `images`: `levels.levels`."""
+def planned_levels(images: str, column: int, strides: dict[str, str]) -> tuple[Node, ...]:
+    """A key-frame plan of the length of `images`, `levels.levels`; strides as the node's widgets have them."""
     return (
         Node("length", "GetImageSize", column, links={"image": images}, title="Length of the clip"),
-        Node("levels", "CanvasKeyframePlan", column, {"strides": "m3ddm"}, {"frames": "length.batch_size"}, height=400),
+        Node("levels", "CanvasKeyframePlan", column, strides, {"frames": "length.batch_size"}, height=400),
     )
 
 

@@ -1,6 +1,6 @@
 """The built-in model: a clip, a picture, a long clip."""
 
-from canvas_core.levels import CLIP, SHORT
+from canvas_core.levels import CLIP
 
 from .parts import CLIP_FILE, Node, Plan, conditioned, note, planned_levels, sampled_by_levels, save_video
 
@@ -28,6 +28,8 @@ SAMPLER = {
     "scheduler": "simple",
     "denoise": 1.0,
 }
+LEVELS = {"strides": "custom", "strides.list": "2, 1"}
+"""The model was trained on slow motion: frames further apart do not help each other."""
 COMPOSITE = {"feather": 0, "match": 64, "texture": 1.0, "refine": True}
 
 
@@ -148,16 +150,16 @@ Choose your clip in **Load Video** and press Run. It comes back as {ASPECT}, wit
 
 {SMALL_MODEL_FILES}
 
-- **Canvas Keyframe Plan** shows the plan: key frames all over the clip first, then the frames between them, {CLIP} at a time. Frames that are finished guide those that follow.
-- Its length comes from the clip. Clips of less than {SHORT} frames need no key frames; *quick_start* does as well for them.
-- All frames are held in memory: about 7 GB for 128 frames of 854 x 480. For longer clips use `python -m canvas_core outpaint clip.mp4 --aspect {ASPECT} --levels 15,5,1 --output wide.mp4`, which reads and writes frame by frame.
+- **Canvas Keyframe Plan** shows the plan: every second frame first, then the frames between them, {CLIP} at a time. Finished frames guide those that follow, so that no border shows between clips. Its length is your clip's.
+- This small model gains nothing from key frames that lie further apart; larger ones do (*m3ddm*: 15, 5, 1).
+- All frames are held in memory: about 8 GB for 128 frames of 854 x 480. For longer clips use `python -m canvas_core outpaint clip.mp4 --aspect {ASPECT} --levels 2,1 --output wide.mp4`, which reads and writes frame by frame.
 - Another try: another *noise_seed* in **RandomNoise**.
 """,
             480,
         ),
         Node("load", "LoadVideo", 1, {"file": LONG_CLIP_FILE}, height=380),
         Node("parts", "GetVideoComponents", 1, links={"video": "load.VIDEO"}),
-        *planned_levels("parts.images", column=2),
+        *planned_levels("parts.images", 2, LEVELS),
         *_path("parts.images", BY_LEVELS, "hierarchy.output", "levels.levels"),
         *save_video(4, "composite.images", name="outpainted_long"),
     ),

@@ -1,4 +1,4 @@
-"""All figures of the README in one run on one machine, each script in a process of its own.
+"""The short figures of the README in one run on one machine, each script in a process of its own.
 
 python bench/all.py
 """

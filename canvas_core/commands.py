@@ -18,19 +18,20 @@ from .measure import measure as measure_clips
 from .models.sam import to_levels
 from .presets import choose_preset
 from .rounds import Round, plan_rounds
-from .running import choose_device, frames_asked, load_networks, open_model, run_outpaint
-from .running_levels import goes_by_levels, prepare_job
+from .running import choose_device, frames_asked, goes_by_levels, load_networks, open_model, run_outpaint
+from .running_levels import prepare_job
 from .video import check_writable, open_source, read_clip, write_clip
 
 
 def outpaint(args: argparse.Namespace) -> None:
     """Read, outpaint round by round or level by level, write."""
     output = check_writable(args.output)
-    if goes_by_levels(args):
-        job = prepare_job(args)
+    checkpoint = open_model(args)
+    if goes_by_levels(args, checkpoint):
+        job = prepare_job(args, checkpoint)
         write_clip(output, (to_levels(frame) for frame in job.frames()), job.source.rate, job.source.path)
     else:
-        done = run_outpaint(args)
+        done = run_outpaint(args, checkpoint)
         write_clip(output, (to_levels(frame) for frame in done.frames), done.clip.rate, done.clip.path)
 
 
@@ -38,11 +39,11 @@ def plan(args: argparse.Namespace) -> None:
     """Print the plan and draw it."""
     source = open_source(args.input, frames_asked(args))
     canvas = make_canvas(args, source.size)
-    by_levels = goes_by_levels(args)
-    whole = open_model(args).architecture is M3DDM  # which grows in no rounds
+    checkpoint = open_model(args)
+    whole = checkpoint.architecture is M3DDM  # which grows in no rounds
     windows = make_windows(args)
     rounds = [Round(canvas, canvas.source)] if whole else plan_rounds(canvas, windows)
-    levels = make_levels(args, source.length) if by_levels else None
+    levels = make_levels(args, source.length) if goes_by_levels(args, checkpoint) else None
     together = max(len(clip.frames) for clip in levels.clips) if levels else source.length
     print(drawing.describe_plan(canvas, windows, rounds, together))
     picture = drawing.draw_plan(next(iter(source)).float() / 255, rounds, windows)

@@ -14,7 +14,7 @@ from .errors import VideoError
 from .evaluation import BASELINES
 from .measure import Measures, measure
 from .models.sam import to_levels
-from .running import Outpainted, run_outpaint
+from .running import Outpainted, open_model, run_outpaint
 from .video import read_clip, write_clip
 
 MOMENTS = 4
@@ -25,7 +25,7 @@ def run_demo(args: argparse.Namespace) -> str:
     """Outpaint the bundled clip, write `demo.mp4` and `demo.png` into args.output; returns the figures. Raises CanvasError."""
     truth = read_clip(args.input.with_name("truth.mp4")).frames.float() / 255
     began = time.perf_counter()
-    done = run_outpaint(args)
+    done = run_outpaint(args, open_model(args))
     seconds = time.perf_counter() - began
     if done.frames.shape != truth.shape:
         raise VideoError(

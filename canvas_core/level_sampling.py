@@ -34,10 +34,7 @@ def sample_levels(
         frames = list(clip.frames)
         held = {slot: latents[frames[slot]] for slot in clip.guides}
         told = _describe(settings, known, clip, tokens, anchor, text, held)
-        filled = None if known.filled is None else known.filled[frames].clone()
-        for slot, latent in held.items():
-            if filled is not None:
-                filled[slot] = latent
+        filled = None if known.filled is None else known.filled[frames]
         result = sample_clip(
             networks, settings, told, noise[frames], filled, lambda *_, c=clip: watch(f"stride {c.stride}", 1), held
         )

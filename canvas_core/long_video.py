@@ -85,6 +85,5 @@ def _run_round(
         del posterior  # as large as everything that is known
         latents = sample_levels(networks, settings, known, plan, canvas.source, text, noise, watch)
         del noise, known
-        yield from finish_frames(
-            lambda some: decode(networks.vae, some, networks.device), latents, placed, settings.finishing, watch
-        )
+        decode_some = partial(decode, networks.vae, device=networks.device)
+        yield from finish_frames(decode_some, latents, placed, settings.finishing, watch)

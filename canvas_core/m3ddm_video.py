@@ -3,7 +3,7 @@
 Frames are [h, w, 3] uint8 and are read as often as needed, so a source is anything that can be iterated again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -235,12 +235,6 @@ def _predictor(unet: M3DDMUNet, told: M3DDMClip, settings: M3DDMSettings) -> Til
 
 def _on_device(networks: M3DDMNetworks, predict: TiledM3DDMPredictor) -> Any:
     return lambda x, timestep: predict(x.to(networks.device, networks.dtype), timestep).float().cpu()
-
-
-def decode_pictures(networks: M3DDMNetworks, latents: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-    """Frames [H, W, 3] 0..1 of latents [4, h, w], one after the other."""
-    for latent in latents:
-        yield decode(networks.vae, latent[None], networks.device)[0]
 
 
 def outpaint_m3ddm(

@@ -16,10 +16,10 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from .canvas import GREY, Canvas, generation_mask, place_source
+from .canvas import GREY, Canvas, Size, generation_mask, place_source
 from .models.sam import to_levels
 from .propagation import OFFSETS, propagate
-from .video import Source, open_source, write_clip
+from .video import Source, write_clip
 from .work import Watch, unwatched
 
 T = TypeVar("T")
@@ -127,5 +127,14 @@ def keep(placed: Iterable[Placed], watch: Watch = unwatched) -> Iterator[Kept]:
 @contextmanager
 def keep_frames(frames: Iterable[torch.Tensor]) -> Iterator[Source]:
     """Frames [H, W, 3] uint8 written losslessly to a temporary file, to be read as often as needed."""
+    sizes: list[Size] = []
+
+    def passing() -> Iterator[torch.Tensor]:
+        for frame in frames:
+            sizes.append(Size(*frame.shape[:2]))
+            yield frame
+
+    rate = Fraction(25)
     with TemporaryDirectory(prefix="canvas-") as folder:
-        yield open_source(write_clip(Path(folder) / "frames.mkv", frames, Fraction(25)))
+        path = write_clip(Path(folder) / "frames.mkv", passing(), rate)
+        yield Source(path, rate, sizes[0], len(sizes))

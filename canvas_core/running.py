@@ -71,7 +71,7 @@ FOREIGN = {
 def open_model(args: argparse.Namespace) -> checkpoints.Checkpoint:
     """The model of the command line or the built-in one, whose preset fills in what was left out.
 
-    Raises ConditioningError when an option was given that this model has no use for.
+    Raises ConditioningError when an option was given that this model has no use for, SamplingError on clips without levels.
     """
     checkpoint = checkpoints.open_checkpoint(args.model or built_in.require(built_in.MODEL))
     for name in FOREIGN[checkpoint.architecture.name]:
@@ -79,8 +79,23 @@ def open_model(args: argparse.Namespace) -> checkpoints.Checkpoint:
             raise ConditioningError(
                 f"--{name.replace('_', '-')} means nothing to {checkpoint.architecture.title}; leave it out"
             )
+    if not goes_by_levels(args, checkpoint):
+        _refuse_clips(args)
     fill_in(args, choose_preset(checkpoint.presets, args.preset))
     return checkpoint
+
+
+def goes_by_levels(args: argparse.Namespace, checkpoint: checkpoints.Checkpoint) -> bool:
+    """Whether levels were asked for, or the model knows nothing else."""
+    return getattr(args, "levels", None) is not None or checkpoint.architecture is M3DDM
+
+
+def _refuse_clips(args: argparse.Namespace) -> None:
+    for name in ("clip", "clip_overlap"):
+        if getattr(args, name, None) is not None:
+            raise SamplingError(
+                f"--{name.replace('_', '-')} is {getattr(args, name)}, but without --levels there are no clips; add --levels 1, or use --frame-window"
+            )
 
 
 def load_vae(args: argparse.Namespace) -> Any:
@@ -168,11 +183,10 @@ def explained_memory(device: str) -> Iterator[None]:
         ) from None
 
 
-def run_outpaint(args: argparse.Namespace) -> Outpainted:
-    """Read the source, load the model and outpaint round by round, with a progress bar. Raises CanvasError."""
+def run_outpaint(args: argparse.Namespace, checkpoint: checkpoints.Checkpoint) -> Outpainted:
+    """Read the source, load the networks and outpaint round by round, with a progress bar. Raises CanvasError."""
     clip = read_source(args)
     canvas = make_canvas(args, Size(*clip.frames.shape[1:3]))
-    checkpoint = open_model(args)
     checkpoints.require_architecture(checkpoint, FOLLOW_YOUR_CANVAS)
     windows = make_windows(args)
     device, dtype = choose_device(args)

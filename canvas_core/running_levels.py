@@ -12,7 +12,6 @@ from .architectures import M3DDM
 from .canvas import Canvas, require_cells
 from .cli import make_canvas, make_levels, make_windows
 from .compositing import inward_alpha
-from .errors import SamplingError
 from .finishing import Finishing
 from .levels import KeyframePlan
 from .long_video import outpaint_long, work_units
@@ -26,7 +25,6 @@ from .running import (
     load_networks,
     load_vae,
     make_settings,
-    open_model,
 )
 from .video import Source, open_source
 from .work import Watch
@@ -56,25 +54,10 @@ class Job:
             yield from self.run(watch)
 
 
-def goes_by_levels(args: argparse.Namespace) -> bool:
-    """Whether levels were asked for, or the model knows nothing else. Raises CheckpointError, and SamplingError on clips without levels."""
-    if args.levels is not None:
-        return True
-    if args.model is not None and checkpoints.open_checkpoint(args.model).architecture is M3DDM:
-        return True
-    for name in ("clip", "clip_overlap"):
-        if getattr(args, name) is not None:
-            raise SamplingError(
-                f"--{name.replace('_', '-')} is {getattr(args, name)}, but without --levels there are no clips; add --levels 1, or use --frame-window"
-            )
-    return False
-
-
-def prepare_job(args: argparse.Namespace) -> Job:
-    """Open the source, load the model and plan the levels. Raises CanvasError."""
+def prepare_job(args: argparse.Namespace, checkpoint: checkpoints.Checkpoint) -> Job:
+    """Open the source, load the networks and plan the levels. Raises CanvasError."""
     source = open_source(args.input, frames_asked(args))
     canvas = make_canvas(args, source.size)
-    checkpoint = open_model(args)
     plan = make_levels(args, source.length)
     prepare = _prepare_m3ddm if checkpoint.architecture is M3DDM else _prepare_canvas_model
     return prepare(args, checkpoint, source, canvas, plan)

@@ -15,25 +15,21 @@ from .m3ddm import GlobalContext
 Conditioning = list[list[Any]]
 
 
-def _require_layout(conditioning: Conditioning) -> Conditioning:
-    for cond in conditioning:
-        require_kind(
-            cond[1].get("canvas"),
-            Layout,
-            "this conditioning has no layout, which text + layout guidance needs",
-            "put Canvas Encode Layout before Canvas Guider",
-        )
-    return conditioning
+LAYOUT = (
+    Layout,
+    "this conditioning has no layout, which text + layout guidance needs",
+    "put Canvas Encode Layout before Canvas Guider",
+)
+GLOBAL = (
+    GlobalContext,
+    "this conditioning has no global frames, which context + global guidance needs",
+    "connect positive and negative of Canvas Global Frames to Canvas Guider",
+)
 
 
-def _require_global(conditioning: Conditioning) -> Conditioning:
+def _require(conditioning: Conditioning, kind: type, lacks: str, fix: str) -> Conditioning:
     for cond in conditioning:
-        require_kind(
-            cond[1].get("canvas"),
-            GlobalContext,
-            "this conditioning has no global frames, which context + global guidance needs",
-            "connect positive and negative of Canvas Global Frames to Canvas Guider",
-        )
+        require_kind(cond[1].get("canvas"), kind, lacks, fix)
     return conditioning
 
 
@@ -97,7 +93,7 @@ class TextLayoutGuider(BranchGuider):
     def __init__(
         self, model: Any, positive: Conditioning, negative: Conditioning, text_scale: float, layout_scale: float
     ):
-        null, text = (_nulled(_require_layout(cond)) for cond in (negative, positive))
+        null, text = (_nulled(_require(cond, *LAYOUT)) for cond in (negative, positive))
         branches = {"null": null, "text": text, "layout": negative}
         scales = {"text": text_scale, "layout": layout_scale}
         idle = [name for name, scale in scales.items() if not scale]
@@ -113,7 +109,7 @@ class ContextGlobalGuider(BranchGuider):
     def __init__(
         self, model: Any, positive: Conditioning, negative: Conditioning, context_scale: float, global_scale: float
     ):
-        null, both = _require_global(negative), _require_global(positive)
+        null, both = _require(negative, *GLOBAL), _require(positive, *GLOBAL)
         branches = {"null": null, "context": _nulled(both), "both": both}
         idle = [] if global_scale else ["both"]
         super().__init__(model, branches, idle, context_global_guidance, (context_scale, global_scale))

@@ -14,6 +14,7 @@ import comfy.utils  # noqa: E402
 import core_models as models  # noqa: E402
 from comfy_extras.nodes_custom_sampler import Noise_EmptyNoise, Noise_RandomNoise  # noqa: E402
 from level_runs import SEED, Recorder, random, sample_by_levels, sample_plainly  # noqa: E402
+from threads import one_thread  # noqa: E402, F401 - a fixture
 
 from canvas_core.schedule import share_noise  # noqa: E402
 
@@ -31,15 +32,6 @@ SETTINGS = core.WindowSettings(window=64, overlap=16, frames=64)
 PLAN = plan_levels(FRAMES, (3, 1), 4, 1)
 """Frames 0 3 6, then 0-3, then 3-6."""
 ONE_CLIP = plan_levels(FRAMES, (1,), FRAMES)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny networks lose more by waiting for other threads than they win."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

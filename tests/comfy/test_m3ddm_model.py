@@ -16,6 +16,7 @@ import comfy.samplers  # noqa: E402
 import comfy.sd  # noqa: E402
 import core_models as models  # noqa: E402
 import tiny  # noqa: E402
+from threads import one_thread  # noqa: E402, F401 - a fixture
 
 from canvas_core.canvas import generation_mask  # noqa: E402
 from canvas_core.checkpoints import load_unet, open_checkpoint  # noqa: E402
@@ -38,15 +39,6 @@ WINDOW = {"window": 64, "overlap": 16, "frames": 3, "frame_overlap": 1}
 SETTINGS = core.WindowSettings(**WINDOW)
 TIME = 437
 LORA = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny networks lose more by waiting for other threads than they win."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

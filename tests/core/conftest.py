@@ -4,20 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import tiny
-import torch
 from hypothesis import settings
+from threads import one_thread  # noqa: F401 - a fixture
 
 settings.register_profile("core", derandomize=True, database=None, deadline=None, max_examples=60)
 settings.load_profile("core")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny networks lose more by waiting for other threads than they win."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -6,16 +6,11 @@ import time
 import api_workflows as workflows
 import numpy as np
 import pytest
+from api_workflows import the
 from server_runs import run_for_frames, run_twice
 
 FRAMES = 16
 STRIDES = {"strides": "custom", "strides.list": "15, 5, 1"}
-
-
-def the(prompt, kind):
-    """The only node of a class."""
-    (node,) = workflows.nodes_of(prompt, kind)
-    return node
 
 
 def node(kind, **inputs):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from api_workflows import the
 from server_runs import run_for_frames, run_twice
 
 from canvas_core import built_in
@@ -14,12 +15,6 @@ SIZES = {"quick_start_long": (80, 144), "m3ddm_long_video": (64, 128)}
 """Height and width of the result"""
 FEATHER = 3
 needs_model = pytest.mark.skipif(not built_in.MODEL.is_file(), reason=f"the built-in model is not in {built_in.FOLDER}")
-
-
-def the(prompt, kind):
-    """The only node of a class."""
-    (node,) = workflows.nodes_of(prompt, kind)
-    return node
 
 
 def small(name, changes=None):

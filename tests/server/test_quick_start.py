@@ -5,6 +5,7 @@ import shutil
 import api_workflows as workflows
 import numpy as np
 import pytest
+from api_workflows import the
 from golden import CLIPS
 from PIL import Image
 from server_runs import run_for_frames, run_twice
@@ -43,12 +44,6 @@ def small(name):
         prompt["cut"] = {"class_type": "ImageFromBatch", "inputs": cut}
         prompt["source"] = {"class_type": "ImageScale", "inputs": {"image": ["cut", 0], **scale}}
     return prompt
-
-
-def the(prompt, kind):
-    """The only node of a class."""
-    (node,) = workflows.nodes_of(prompt, kind)
-    return node
 
 
 def frames_of(server, prompt, kind, name="images"):

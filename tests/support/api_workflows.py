@@ -31,6 +31,12 @@ def nodes_of(prompt, kind):
     return [key for key, node in prompt.items() if node["class_type"] == kind]
 
 
+def the(prompt, kind):
+    """The only node of a class."""
+    (node,) = nodes_of(prompt, kind)
+    return node
+
+
 def patched(prompt, changes):
     """A copy with inputs of whole classes of nodes replaced: {class: {input: value}}."""
     prompt = copy.deepcopy(prompt)

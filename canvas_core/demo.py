@@ -1,7 +1,6 @@
 """The demo: the bundled clip outpainted to 16:9, beside what the camera really saw there."""
 
 import argparse
-import resource
 import sys
 import time
 
@@ -38,8 +37,10 @@ def run_demo(args: argparse.Namespace) -> str:
     write_picture(args.output / "demo.png", draw_demo(done, fill, truth))
     results = {"no model (cone)": fill, "outpainted": done.frames}
     figures = describe({name: measure(frames, truth, done.canvas.source) for name, frames in results.items()})
+    peak = peak_memory()
+    memory = "" if peak is None else f", at most {peak:.1f} GB of memory"
     return (
-        f"{figures}\n{len(truth)} frames of {done.canvas.trim.size} in {seconds:.0f} s, at most {peak_memory():.1f} GB of memory\n"
+        f"{figures}\n{len(truth)} frames of {done.canvas.trim.size} in {seconds:.0f} s{memory}\n"
         f"wrote {args.output / 'demo.mp4'} and {args.output / 'demo.png'}"
     )
 
@@ -62,7 +63,11 @@ def describe(measures: dict[str, Measures]) -> str:
     )
 
 
-def peak_memory() -> float:
-    """Most memory this process has held, in GB."""
+def peak_memory() -> float | None:
+    """Most memory this process has held, in GB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -1,6 +1,7 @@
 """The model that ships with the pack: its files, and clips of odd size outpainted with nothing but the pack."""
 
 import json
+import sys
 import time
 from fractions import Fraction
 
@@ -180,6 +181,12 @@ def test_the_demo_shows_a_clip_beside_the_truth(small_demo, capsys, tmp_path):
     assert "no model (cone)" in out and "3 frames of 160x90" in out
     assert read_clip(tmp_path / "out" / "demo.mp4").frames.shape == (3, 90, 160, 3)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"demo.mp4", "demo.png"}
+
+
+def test_the_demo_leaves_out_memory_that_the_system_does_not_tell(small_demo, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert main(small_demo[0]) == 0
+    assert "GB of memory" not in capsys.readouterr().out
 
 
 def test_the_demo_refuses_another_length_than_the_truth(small_demo, capsys):

@@ -28,8 +28,6 @@ from canvas_core.checkpoints import (
 from canvas_core.errors import CheckpointError
 from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet
 
-resource = pytest.importorskip("resource")  # limits of a process, which Windows has not
-
 LEVELS = len(tiny.UNET.heads)
 TWO_HEADS = [2] * LEVELS
 
@@ -76,6 +74,7 @@ def with_metadata(path, **metadata):
 @contextmanager
 def full_disk(limit):
     """No file may grow beyond `limit` bytes."""
+    resource = pytest.importorskip("resource")  # limits of a process, which Windows has not
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:

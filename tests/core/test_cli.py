@@ -22,8 +22,6 @@ from canvas_core.checkpoints import open_checkpoint
 from canvas_core.cli import main
 from canvas_core.video import read_clip, write_clip
 
-resource = pytest.importorskip("resource")  # limits of a process, which Windows has not
-
 RATE = Fraction(24000, 1001)
 CANVAS = ["--size", "256x144", "--window", "64", "--overlap", "16"]
 LITTLE = ["--size", "96x80", "--window", "64", "--overlap", "16"]
@@ -121,6 +119,34 @@ def test_a_process_of_its_own_gives_the_same(tmp_path, run, command):
     assert (process.returncode, out, without_bar(err)) == (0, "", [])
     alone, here = (read_clip(tmp_path / name).frames for name in ("alone.mkv", "here.mkv"))
     assert torch.equal(alone, here)
+
+
+WITHOUT_UNIX = """
+import builtins, importlib, pkgutil, sys
+
+real = builtins.__import__
+
+def windows_import(name, module=None, *rest, **named):
+    # Other packages import such modules where the system is Unix, so only our own modules are refused.
+    if name in ("fcntl", "grp", "pwd", "resource", "termios") and (module or {}).get("__name__", "").startswith("canvas"):
+        raise ModuleNotFoundError(name)
+    return real(name, module, *rest, **named)
+
+builtins.__import__ = windows_import
+import canvas_core
+from canvas_core.cli import main
+for module in pkgutil.walk_packages(canvas_core.__path__, "canvas_core."):
+    if module.name != "canvas_core.__main__":
+        importlib.import_module(module.name)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_commands_need_no_modules_of_unix(tmp_path, models, source):
+    for words in (["inspect", models.model], ["plan", source, *CANVAS, "--output", tmp_path / "plan.png"]):
+        call = [sys.executable, "-P", "-c", WITHOUT_UNIX, *map(str, words)]
+        done = subprocess.run(call, capture_output=True, text=True, env=ALONE, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 
 def test_the_seed_decides(tmp_path, run, command):
@@ -428,10 +454,13 @@ def test_measure_refuses_clips_that_differ(tmp_path, run, outpainted, source):
 
 def small_disk():
     """Files of the child process end at 20 kB."""
+    import resource
+
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
 
 def test_a_full_disk_leaves_nothing(tmp_path, command):
+    pytest.importorskip("resource")  # limits of a process, which Windows has not
     canvas = ["--size", "256x208", "--window", "512", "--steps", "1"]
     process = start(command(tmp_path / "result.mkv", canvas=canvas), preexec_fn=small_disk)
     err = without_bar(process.communicate(timeout=120)[1])

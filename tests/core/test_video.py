@@ -11,8 +11,6 @@ import torch
 from canvas_core.errors import VideoError
 from canvas_core.video import read_clip, write_clip
 
-resource = pytest.importorskip("resource")  # limits of a process, which Windows has not
-
 RATES = [Fraction(25), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(8), Fraction(60)]
 COLOURS = {
     "red": (230, 20, 20),
@@ -88,6 +86,7 @@ def failing(frames, error):
 @contextmanager
 def full_disk(limit):
     """No file may grow beyond `limit` bytes."""
+    resource = pytest.importorskip("resource")  # limits of a process, which Windows has not
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:

@@ -8,7 +8,7 @@ from .canvas import Box
 
 
 def fuse_windows(parts: Iterable[tuple[Box, torch.Tensor]], weights: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
-    """Weighted mean of windows. parts yields (box in cells, [..., h, w]), weights [h, w]; total is zeros [..., H, W].
+    """Weighted mean of windows. parts yields (box in cells, [..., h, w]), weights [h, w]; total is zeros [..., H, W] float32.
 
     Fusing predictions equals fusing x_(t-1), as MultiDiffusion writes it, for every sampler step that is linear in
     the prediction with the same coefficients in all windows; it also commutes with linear guidance.
@@ -24,7 +24,7 @@ def fuse_windows(parts: Iterable[tuple[Box, torch.Tensor]], weights: torch.Tenso
 def fuse_frames(
     parts: Iterable[tuple[range, torch.Tensor]], weights: torch.Tensor, total: torch.Tensor
 ) -> torch.Tensor:
-    """Weighted mean of time windows. parts yields (span, [f, ...]), weights [at least f]; total is zeros [F, ...]."""
+    """Weighted mean of time windows. parts yields (span, [f, ...]), weights [at least f]; total is zeros [F, ...] float32."""
     norm = total.new_zeros(total.shape[0], dtype=torch.float32)
     for span, part in parts:
         share = weights[: len(span)].to(total.device)

@@ -120,18 +120,23 @@ class M3DDMPredictor:
 
 @dataclass(frozen=True)
 class TiledM3DDMPredictor:
-    """Evaluates windows of the canvas and fuses their predictions; the published code knows only canvases of one window."""
+    """Evaluates windows of the canvas and fuses their predictions; the published code knows only canvases of one window.
+
+    Takes x [F, 4, h, w] of any device and precision; fuses in float32, because weights fall too low for less, and gives that.
+    """
 
     predictor: M3DDMPredictor
     windows: WindowSettings
 
     def __call__(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         boxes = self.windows.plan(Size(*x.shape[-2:])).windows
-        if len(boxes) == 1:
-            return self.predictor(x, timestep)
         clip = self.predictor.clip
-        parts = ((box, replace(self.predictor, clip=clip.crop(box))(box.crop(x), timestep)) for box in boxes)
-        return fuse_windows(parts, self.windows.weigh(boxes[0].size), torch.zeros_like(x))
+        given = x.to(clip.context)  # the network's device and precision
+        if len(boxes) == 1:
+            return self.predictor(given, timestep).to(x.device, torch.float32)
+        parts = ((box, replace(self.predictor, clip=clip.crop(box))(box.crop(given), timestep)) for box in boxes)
+        total = torch.zeros_like(given, dtype=torch.float32)
+        return fuse_windows(parts, self.windows.weigh(boxes[0].size), total).to(x.device)
 
 
 def sample_clip(

@@ -196,7 +196,7 @@ def sample_video(
     done = Finished({}, {})
     for index, clip in enumerate(plan.clips):
         told = _describe(networks, video, clip, done, settings, (keys, null_keys))
-        predict = _on_device(networks, _predictor(unet, told, settings))
+        predict = _predictor(unet, told, settings)
         report = (lambda step, _, clip=index: on_step(clip, step)) if on_step else None
         latents = sample_clip(predict, video.start[list(clip.frames)], draw(clip), settings.steps, report)
         if on_clip:
@@ -231,10 +231,6 @@ def _describe(
 def _predictor(unet: M3DDMUNet, told: M3DDMClip, settings: M3DDMSettings) -> TiledM3DDMPredictor:
     whole = M3DDMPredictor(unet, told, settings.context_scale, settings.global_scale)
     return TiledM3DDMPredictor(whole, settings.windows)
-
-
-def _on_device(networks: M3DDMNetworks, predict: TiledM3DDMPredictor) -> Any:
-    return lambda x, timestep: predict(x.to(networks.device, networks.dtype), timestep).float().cpu()
 
 
 def outpaint_m3ddm(

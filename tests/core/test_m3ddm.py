@@ -6,6 +6,7 @@ import pytest
 import tiny
 import torch
 
+from canvas_core import fusion, m3ddm
 from canvas_core.canvas import Box, Pads, Size, canvas_of_pads
 from canvas_core.errors import SamplingError
 from canvas_core.finishing import Finishing
@@ -27,13 +28,13 @@ def random(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def clip_of(unet, frames=5, h=11, w=14):
-    seen = random(1, 3, 4, 32, 32, seed=4)
+def clip_of(unet, frames=5, h=11, w=14, dtype=torch.float32):
+    seen = random(1, 3, 4, 32, 32, seed=4).to(dtype)
     return M3DDMClip(
-        context=random(frames, 4, h, w, seed=1),
-        mask=(random(frames, 1, h, w, seed=2) > 0).float(),
-        black=random(1, 4, h, w, seed=3),
-        guides={2: random(4, h, w, seed=5)},
+        context=random(frames, 4, h, w, seed=1).to(dtype),
+        mask=(random(frames, 1, h, w, seed=2) > 0).to(dtype),
+        black=random(1, 4, h, w, seed=3).to(dtype),
+        guides={2: random(4, h, w, seed=5).to(dtype)},
         keys=unet.encode_global(seen),
         null_keys=unet.encode_global(torch.zeros_like(seen)),
         fps=8.0,
@@ -46,9 +47,11 @@ def test_a_canvas_of_one_window_is_predicted_as_published(unet):
     assert torch.equal(TiledM3DDMPredictor(whole, WindowSettings(256, 64))(x, TIME), whole(x, TIME))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @torch.inference_mode()
-def test_windows_are_predicted_apart_and_fused(unet):
-    clip, x = clip_of(unet), random(5, 4, 11, 14)
+def test_windows_are_predicted_apart_and_fused_in_float32(dtype):
+    unet = tiny.m3ddm().to(dtype)
+    clip, x = clip_of(unet, dtype=dtype), random(5, 4, 11, 14)
     settings = WindowSettings(64, 24)
     total, norm = torch.zeros_like(x), torch.zeros(11, 14)
     boxes = settings.plan(Size(11, 14)).windows
@@ -63,15 +66,28 @@ def test_windows_are_predicted_apart_and_fused(unet):
             guides={2: clip.guides[2][cut[1:]]},
         )
         weights = settings.weigh(box.size)
-        total[cut] += M3DDMPredictor(unet, part)(x[cut], TIME) * weights
+        total[cut] += M3DDMPredictor(unet, part)(x[cut].to(dtype), TIME).float() * weights
         norm[cut[2:]] += weights
-    found = TiledM3DDMPredictor(M3DDMPredictor(unet, clip), settings)(x, TIME)
-    assert torch.allclose(found, total / norm, atol=1e-5)
+    for given in (x, x.to(dtype)):
+        found = TiledM3DDMPredictor(M3DDMPredictor(unet, clip), settings)(given, TIME)
+        assert found.dtype == torch.float32
+        assert torch.allclose(found, total / norm, atol=1e-5)
 
 
-def outpainted(unet, frames, strides, canvas=CANVAS, seed=1, **options):
+@torch.inference_mode()
+def test_a_video_in_half_precision_is_fused_in_float32(monkeypatch):
+    """From end to end; corners, where weights are least, included."""
+    seen, fuse = [], fusion.fuse_windows
+    monkeypatch.setattr(m3ddm, "fuse_windows", lambda *given: (seen.append(given[2].dtype), fuse(*given))[1])
+    unet = tiny.m3ddm().bfloat16()
+    result, _, _ = outpainted(unet, pixels(3), (1,), dtype=torch.bfloat16)
+    assert torch.isfinite(result).all()
+    assert set(seen) == {torch.float32}
+
+
+def outpainted(unet, frames, strides, canvas=CANVAS, seed=1, dtype=torch.float32, **options):
     settings = M3DDMSettings(steps=2, windows=WindowSettings(64, 16), **options)
-    networks = M3DDMNetworks(unet, tiny.vae())
+    networks = M3DDMNetworks(unet, tiny.vae(), dtype=dtype)
     plan, told = plan_levels(len(frames), strides, clip=4), []
     result = outpaint_m3ddm(
         networks, settings, frames, 8.0, canvas, plan, seed, Finishing(), lambda *done: told.append(done)

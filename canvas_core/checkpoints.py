@@ -253,6 +253,14 @@ def describe(path: str | Path) -> str:
     return "\n".join(lines + [f"{key:13} {value}" for key, value in sorted(checkpoint.file.metadata.items())])
 
 
+def _empty_networks(checkpoint: Checkpoint) -> list[torch.nn.Module]:
+    """Every network of the file, on the meta device."""
+    networks = [checkpoint.architecture.build(checkpoint.config, device="meta")]
+    if checkpoint.layout:
+        networks.append(build_layout_encoder(checkpoint.file.shapes, device="meta"))
+    return networks
+
+
 def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = None, rre: str | None = None) -> Path:
     """Write a checkpoint as one safetensors file with metadata. Raises CheckpointError; never leaves half a file."""
     target = Path(target)
@@ -262,8 +270,8 @@ def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = 
     tensors = {
         key: cast(value, dtype).contiguous().clone() for key, value in checkpoint.file.load(lambda key: True).items()
     }
-    network = checkpoint.architecture.build(checkpoint.config, device="meta")
-    check_fits(network, tensors, checkpoint.file.path.name)
+    for network in _empty_networks(checkpoint):
+        check_fits(network, tensors, checkpoint.file.path.name)
     metadata = {
         **checkpoint.file.metadata,
         **checkpoint.architecture.describe(checkpoint.config),

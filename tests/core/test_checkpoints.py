@@ -177,9 +177,12 @@ def test_conversion_refuses_other_suffixes_and_folders(models, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_conversion_of_an_incomplete_file_writes_nothing(tmp_path):
-    source = rewritten(tmp_path / "a.safetensors", lambda tensors: tensors.pop("conv_norm_out.weight"))
-    with pytest.raises(CheckpointError, match="has no 'conv_norm_out.weight'"):
+@pytest.mark.parametrize(
+    "key", ["conv_norm_out.weight", "temporal_proj.norm_temp.bias", "image_proj_model.layers.0.1.3.weight"]
+)
+def test_conversion_of_an_incomplete_file_writes_nothing(tmp_path, key):
+    source = rewritten(tmp_path / "a.safetensors", lambda tensors: tensors.pop(key))
+    with pytest.raises(CheckpointError, match=f"a.safetensors is incomplete: it has no '{key}'"):
         convert(source, tmp_path / "b.safetensors")
     assert list(tmp_path.iterdir()) == [source]
 

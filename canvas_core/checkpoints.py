@@ -26,7 +26,7 @@ from .architectures import (
     stored_config,
 )
 from .errors import CheckpointError
-from .files import write_whole
+from .files import refuse_same, write_whole
 from .models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
 from .models.sam import build_sam
 from .presets import Preset, read_presets
@@ -266,6 +266,7 @@ def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = 
     target = Path(target)
     if target.suffix != ".safetensors":
         raise CheckpointError(f"the output is {target.name}, but must end in .safetensors; rename it")
+    refuse_same(_in_folder(Path(source)), target, CheckpointError)
     checkpoint = open_checkpoint(source)
     tensors = {
         key: cast(value, dtype).contiguous().clone() for key, value in checkpoint.file.load(lambda key: True).items()

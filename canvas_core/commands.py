@@ -10,9 +10,10 @@ from .canvas import Box
 from .cli import make_canvas, make_levels, make_windows
 from .contact_sheet import write_picture
 from .demo import run_demo
-from .errors import TrainingError
+from .errors import TrainingError, VideoError
 from .evaluation_methods import model_method, propagation_method
 from .evaluation_report import evaluate_files
+from .files import refuse_same
 from .level_drawing import describe_levels, draw_levels
 from .measure import measure as measure_clips
 from .models.sam import to_levels
@@ -26,6 +27,7 @@ from .video import check_writable, open_source, read_clip, write_clip
 def outpaint(args: argparse.Namespace) -> None:
     """Read, outpaint round by round or level by level, write."""
     output = check_writable(args.output)
+    refuse_same(args.input, output, VideoError)
     checkpoint = open_model(args)
     if goes_by_levels(args, checkpoint):
         job = prepare_job(args, checkpoint)
@@ -37,6 +39,7 @@ def outpaint(args: argparse.Namespace) -> None:
 
 def plan(args: argparse.Namespace) -> None:
     """Print the plan and draw it."""
+    refuse_same(args.input, args.output, VideoError)
     source = open_source(args.input, frames_asked(args))
     canvas = make_canvas(args, source.size)
     checkpoint = open_model(args)

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and never over what they are made from."""
 
 import os
 import tempfile
@@ -6,6 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .errors import CanvasError
+
+
+def refuse_same(source: Path, target: Path, error_type: type[CanvasError]) -> None:
+    """Raise `error_type` when both are one file, by whatever spelling or link; writing would destroy the source."""
+    try:
+        same = target.samefile(source)
+    except OSError:  # one of them is not there
+        return
+    if same:
+        raise error_type(f"the output {target} is the source itself, but must be another file; choose another name")
 
 
 def write_whole(target: Path, write: Callable[[Path], object], error_type: type[CanvasError]) -> None:

@@ -382,6 +382,40 @@ def test_outputs_that_cannot_be_are_refused(tmp_path, run, command, name, messag
     assert_refused(run, command(tmp_path / name), message, tmp_path)
 
 
+def same_file(path, how):
+    """Another name of the file `path`."""
+    other = path.with_name(f"other{path.suffix}")
+    if how == "symlink":
+        other.symlink_to(path)
+    elif how == "hard link":
+        other.hardlink_to(path)
+    return {"name": path, "spelling": path.parent / "folder" / ".." / path.name}.get(how, other)
+
+
+@pytest.mark.parametrize("how", ["name", "spelling", "symlink", "hard link"])
+@pytest.mark.parametrize("verb", ["outpaint", "plan", "convert"])
+def test_an_output_that_is_the_source_is_refused(tmp_path, run, command, source, models, verb, how):
+    path = tmp_path / {"outpaint": "a.mkv", "plan": "a.png", "convert": "a.safetensors"}[verb]
+    path.write_bytes((models.model if verb == "convert" else source).read_bytes())
+    before = path.read_bytes()
+    (tmp_path / "folder").mkdir()
+    output = same_file(path, how)
+    words = {
+        "outpaint": command(output, input=path),
+        "plan": ["plan", path, *CANVAS, "--output", output],
+        "convert": ["convert", path, output],
+    }
+    assert_refused(run, words[verb], "the output .* is the source itself, but must be another file", tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_the_weights_of_a_folder_are_not_written_over(tmp_path, run, models):
+    weights = tmp_path / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(models.model.read_bytes())
+    assert_refused(run, ["convert", tmp_path, weights], "is the source itself", tmp_path)
+    assert weights.read_bytes() == models.model.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("content", "message"), [(b"no video\n" * 99, "cannot be read as a video"), (None, "no file at")]
 )

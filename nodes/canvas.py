@@ -136,7 +136,8 @@ class CanvasExpand(io.ComfyNode):
     ) -> io.NodeOutput:
         frames = images[..., :3]
         canvas = _make_canvas(how, Size(*frames.shape[1:3]), anchor, (offset_x, offset_y), multiple)
-        mask = generation_mask(canvas.size, canvas.source)[None].to(frames)
+        # A view of one mask: other nodes take frames without a mask of their own for hidden.
+        mask = generation_mask(canvas.size, canvas.source).to(frames).expand(len(frames), -1, -1)
         return io.NodeOutput(canvas, place_source(frames, canvas.size, canvas.source), mask)
 
 

@@ -26,7 +26,7 @@ def panned(frames=4):
 
 
 def expanded_mask():
-    """As Canvas Expand gives it: one for all frames."""
+    """One for all frames."""
     return canvas_core.generation_mask(CANVAS.size, CANVAS.source)[None]
 
 

@@ -56,7 +56,7 @@ def clip(frames=FRAMES):
 
 
 def placed(frames=FRAMES):
-    """The images of Canvas Expand, whose hidden area is grey, and its mask."""
+    """The images of Canvas Expand, whose hidden area is grey, and one mask for all."""
     images = place_source(clip(frames).float() / 255, CANVAS.size, CANVAS.source)
     return images, generation_mask(CANVAS.size, CANVAS.source)[None]
 

@@ -9,7 +9,7 @@ import nodes as core_nodes
 from ...canvas_core.errors import SamplingError
 from ...canvas_core.windows import WindowSettings
 from .time_windows import apply_time_windows
-from .windows import apply_windows, windows_at_once
+from .windows import apply_windows, no_canvas, windows_at_once
 
 
 def sample_tiled(
@@ -25,8 +25,11 @@ def sample_tiled(
     scheduler: str,
     denoise: float,
 ) -> dict[str, Any]:
-    """A LATENT sampled with windows in space and time. Raises SamplingError when the start latent is not finite."""
-    _check_finite(latent["samples"], "the start latent", "check the VAE it came from, or its precision")
+    """A LATENT sampled with windows in space and time. Raises SamplingError when the start latent is packed or not finite."""
+    samples = latent["samples"]
+    if samples.is_nested:
+        raise no_canvas(f"{len(samples.unbind())} packed streams")
+    _check_finite(samples, "the start latent", "check the VAE it came from, or its precision")
     patched = apply_time_windows(apply_windows(model, windows, windows_at_once(model)), windows)
     result = core_nodes.common_ksampler(
         patched, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent, denoise=denoise
@@ -36,5 +39,5 @@ def sample_tiled(
 
 
 def _check_finite(samples: torch.Tensor, what: str, fix: str) -> None:
-    if not samples.is_nested and not torch.isfinite(samples).all():
+    if not torch.isfinite(samples).all():
         raise SamplingError(f"{what} holds values that are not finite (NaN or infinity); {fix}")

@@ -6,7 +6,7 @@ with our mask, sums and normalises them, and spreads them over several GPUs. No 
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import uuid5
 
@@ -16,6 +16,7 @@ from comfy.conds import CONDList, CONDNoiseShape
 from comfy.patcher_extension import WrappersMP
 
 from ...canvas_core.canvas import Box, Size
+from ...canvas_core.errors import SamplingError
 from ...canvas_core.windows import WindowPlan, WindowSettings
 
 KEY = "canvas_windows"
@@ -64,10 +65,8 @@ class SpatialWindows:
         self, executor: Any, model: Any, noise_shape: Any, conds: Any, *args: Any, **kwargs: Any
     ) -> Any:
         """Wrapper of the same name: memory is asked for one window, not for the canvas."""
-        if len(noise_shape) >= 4:
-            window = self.settings.window_on(Size(*noise_shape[-2:]), self.cell)
-            noise_shape = [*noise_shape[:-2], *window]
-        return executor(model, noise_shape, conds, *args, **kwargs)
+        window = self.settings.window_on(_size_of(noise_shape), self.cell)
+        return executor(model, [*noise_shape[:-2], *window], conds, *args, **kwargs)
 
     def outer_sample(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
         """Wrapper of the same name: what was made for one sampling run is dropped after it."""
@@ -79,10 +78,7 @@ class SpatialWindows:
             self._hints.clear()
 
     def _plan(self, x: torch.Tensor) -> WindowPlan:
-        size = Size(*x.shape[-2:])
-        if x.ndim < 4:  # several streams packed into one row: there is no canvas to cut
-            return WindowPlan(size, (Box(0, 0, *size),))
-        return self.settings.plan(size, self.cell, self.step)
+        return self.settings.plan(_size_of(x.shape), self.cell, self.step)
 
     def _window_masks(self, plan: WindowPlan, x: torch.Tensor) -> dict[Box, torch.Tensor]:
         """Weights of each window on the whole canvas, [1, (T,) H, W] float32; together they are 1 everywhere."""
@@ -147,6 +143,20 @@ class SpatialWindows:
             hints = [control.cond_hint_original, *control.extra_concat_orig]
             self._hints[id(control)] = [_scale_hint(hint, size, control.upscale_algorithm) for hint in hints]
         return self._hints[id(control)]
+
+
+def no_canvas(got: str) -> SamplingError:
+    """The error for a latent without height and width."""
+    return SamplingError(
+        f"the latent is {got}, but windows need one with height and width and cannot cut packed audio and video yet; sample the video alone, without its audio latent, or sample without windows"
+    )
+
+
+def _size_of(shape: Sequence[int]) -> Size:
+    """Height and width of a latent. Raises SamplingError for packed streams, which core passes as one row."""
+    if len(shape) < 4:
+        raise no_canvas(f"of shape {list(shape)}")
+    return Size(*shape[-2:])
 
 
 def _user_area(cond: dict, canvas: Size) -> Box:

@@ -6,11 +6,15 @@ import torch
 
 comfy_pack.load_pack()
 
+import comfy.sampler_helpers  # noqa: E402
 import comfy.samplers  # noqa: E402
 import core_models as models  # noqa: E402
+from comfy.nested_tensor import NestedTensor  # noqa: E402
 
 windows_adapter = comfy_pack.part("nodes.adapters.windows")
 time_adapter = comfy_pack.part("nodes.adapters.time_windows")
+sampling_adapter = comfy_pack.part("nodes.adapters.sampling")
+errors = comfy_pack.part("canvas_core.errors")
 core = comfy_pack.part("canvas_core.windows")
 Size = comfy_pack.part("canvas_core.canvas").Size
 
@@ -136,6 +140,32 @@ def test_a_canvas_of_one_window_is_untouched():
     assert torch.equal(
         run(windows_adapter.apply_windows(model, core.WindowSettings(window=512)), noise), run(model, noise)
     )
+
+
+def packed():
+    """Video and its sound, as core joins them."""
+    return NestedTensor([torch.zeros(SHAPES[3]), torch.zeros(1, 8, 25)])
+
+
+def test_packed_video_and_sound_are_refused_before_anything_is_loaded(monkeypatch):
+    guider = comfy.samplers.CFGGuider(windows_adapter.apply_windows(models.core_model(3), SETTINGS))
+    guider.set_conds(models.conditioning(1), models.conditioning(2))
+    monkeypatch.setattr(comfy.sampler_helpers, "_prepare_sampling", None)
+    with pytest.raises(errors.SamplingError, match=r"of shape \[1, 1, 19960\], .* cannot cut packed audio and video"):
+        guider.sample(packed(), packed(), comfy.samplers.sampler_object("euler"), torch.tensor([1.0, 0.5, 0.0]))
+
+
+def test_a_packed_row_is_refused_in_the_middle_of_sampling_too():
+    wrapper = windows_adapter.SpatialWindows(SETTINGS, 0, 8, 1)
+    with pytest.raises(errors.SamplingError, match="sample the video alone"):
+        wrapper.calc_cond_batch(None, None, [], torch.zeros(1, 1, 99), torch.ones(1), {})
+
+
+def test_the_tiled_sampler_refuses_packed_streams():
+    with pytest.raises(errors.SamplingError, match="the latent is 2 packed streams, .* sample without windows"):
+        sampling_adapter.sample_tiled(
+            None, None, None, {"samples": packed()}, SETTINGS, 0, 1, 1.0, "euler", "normal", 1.0
+        )
 
 
 def test_memory_is_asked_for_one_window():

@@ -234,8 +234,8 @@ def test_features_of_another_shape_are_refused(encoder, shape, message):
 def test_windows_at_once_change_nothing(unet, encoder, guidance):
     made = predictor(unet, encoder, guidance=guidance)
     one, three, all_of_them = (predict(replace(made, windows_at_once=count)) for count in (1, 3, 99))
-    assert (one - three).abs().max() < 1e-5
-    assert (one - all_of_them).abs().max() < 1e-5
+    assert (one - three).abs().max() < 3e-5 * one.abs().max()
+    assert (one - all_of_them).abs().max() < 3e-5 * one.abs().max()
 
 
 @pytest.mark.parametrize("size", [(5, 3), (13, 6), (7, 17)])

@@ -20,12 +20,13 @@ import torch
 
 from canvas_core import built_in, checkpoints, pipeline
 from canvas_core.autoencoder import load_autoencoder
-from canvas_core.canvas import Canvas, Size, generation_mask
 from canvas_core.evaluation import SHARES, SIZE, hide_sides, square
-from canvas_core.levels import KeyframePlan, plan_levels
 from canvas_core.long_video import outpaint_long
 from canvas_core.measure import frame_steps, measure, psnr
 from canvas_core.models.sam import to_levels
+from canvas_core.plan.boxes import Size
+from canvas_core.plan.canvas import Canvas, generation_mask
+from canvas_core.plan.keyframes import KeyframePlan, plan_levels
 from canvas_core.presets import choose_preset
 from canvas_core.video import read_clip, write_clip
 

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import torch
 from level_quality import STRIDES, load_networks
 
-from canvas_core.canvas import CELL, Pads, Size, canvas_of_pads
-from canvas_core.levels import plan_levels
 from canvas_core.long_video import outpaint_long
 from canvas_core.pipeline import no_prompts, seeded_draw
+from canvas_core.plan.boxes import CELL, Size
+from canvas_core.plan.canvas import Pads, canvas_of_pads
+from canvas_core.plan.keyframes import plan_levels
 
 MEGABYTE = 2**20
 SIZE = Size(96, 128)

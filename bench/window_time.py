@@ -8,7 +8,7 @@ import time
 import torch
 from common import DEVICE, SETTINGS, WINDOW, latents, make_predictor, make_unet
 
-from canvas_core.canvas import Size
+from canvas_core.plan.boxes import Size
 from canvas_core.sampling import Predict
 
 REPEATS = 4

@@ -25,8 +25,8 @@ from .architectures import (
     recognise,
     stored_config,
 )
+from .atomic_write import refuse_same, write_whole
 from .errors import CheckpointError
-from .files import refuse_same, write_whole
 from .models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
 from .models.sam import build_sam
 from .presets import Preset, read_presets

@@ -8,9 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .canvas import Canvas, Pads, Size, canvas_of_aspect, canvas_of_pads, canvas_of_size
 from .errors import CanvasError
-from .levels import CLIP, OVERLAP, KeyframePlan, plan_levels, published_strides
 from .options import (
     DTYPES,
     add_canvas_options,
@@ -22,9 +20,12 @@ from .options import (
     add_window_options,
     numbers,
 )
+from .plan.boxes import Size
+from .plan.canvas import Canvas, Pads, canvas_of_aspect, canvas_of_pads, canvas_of_size
+from .plan.keyframes import CLIP, OVERLAP, KeyframePlan, plan_levels, published_strides
+from .plan.windows import WindowSettings
 from .presets import Preset
 from .relative_region import CONVENTIONS
-from .windows import WindowSettings
 
 DEMO_CLIP = Path(__file__).resolve().parents[1] / "demo" / "clip.mp4"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .canvas import Size
+from .atomic_write import write_whole
 from .errors import CanvasError
-from .files import write_whole
+from .plan.boxes import Size
 
 LABEL_HEIGHT, GAP = 40, 6
 """Pixels."""

@@ -7,12 +7,12 @@ import time
 import numpy as np
 import torch
 
-from .canvas import GREY, place_source, trim_frames
 from .contact_sheet import contact_sheet, write_picture
 from .errors import VideoError
 from .evaluation import BASELINES
 from .measure import Measures, measure
 from .models.sam import to_levels
+from .plan.canvas import GREY, place_source, trim_frames
 from .running import Outpainted, open_model, run_outpaint
 from .video import read_clip, write_clip
 

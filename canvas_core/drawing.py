@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch.nn.functional import pad
 
-from .canvas import CELL, Box, Canvas, Size, place_source
-from .rounds import Round
-from .windows import WindowPlan, WindowSettings
+from .plan.boxes import CELL, Box, Size
+from .plan.canvas import Canvas, place_source
+from .plan.rounds import Round
+from .plan.windows import WindowPlan, WindowSettings
 
 WINDOW_COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66))
 SOURCE_COLOUR = (255, 255, 255)

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from .bands import BandRatios, band_ratios
-from .canvas import Box, Canvas, Size, generation_mask, place_source, trim_frames
 from .errors import GeometryError, SamplingError, VideoError
 from .fill import FILLS
 from .measure import Measures, measure
+from .plan.boxes import Box, Size
+from .plan.canvas import Canvas, generation_mask, place_source, trim_frames
 from .video import read_clip
 
 Outpaint = Callable[[torch.Tensor, Canvas], torch.Tensor]

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from .canvas import Canvas, Size
 from .errors import GeometryError, VideoError
 from .evaluation import FRAMES, SHARES, SIZE, Outpaint, hide_sides, mean, run_hidden
+from .plan.boxes import Size
+from .plan.canvas import Canvas
 
 STEP = 4
 """Pixels that the window moves each frame."""

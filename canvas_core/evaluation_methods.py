@@ -2,11 +2,11 @@
 
 import torch
 
-from .canvas import Canvas
 from .errors import ConditioningError
 from .evaluation import Outpaint, filling
 from .fill import fill_hidden
 from .pipeline import Networks, no_prompts, outpaint, seeded_draw, settings_of
+from .plan.canvas import Canvas
 from .presets import Preset
 from .propagation import propagate
 from .texture import add_texture

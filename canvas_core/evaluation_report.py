@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .canvas import Size, place_source
+from .atomic_write import write_whole
 from .contact_sheet import contact_sheet, write_picture
 from .errors import CanvasError, VideoError
 from .evaluation import BASELINES, SHARES, SIZE, TRUTH, Outpaint, Row, cuts, evaluate, hide_sides, means
 from .evaluation_bars import Bar, bars
 from .evaluation_camera import CameraRow, camera_means, camera_rows, read_picture
-from .files import write_whole
+from .plan.boxes import Size
+from .plan.canvas import place_source
 
 SOURCE = "source"
 DRAWN = ("telea", "cone", "cone + detail")

@@ -9,10 +9,10 @@ from .compositing import paste_borrowed
 from .errors import SamplingError
 from .fill import fill_hidden
 from .placed_video import CHUNK, Placed, PlacedFrames, stack_placed
+from .progress import Watch, unwatched
 from .refine import refine_fill
 from .seam import match_border
 from .texture import add_texture, check_share
-from .work import Watch, unwatched
 
 FADE = 8
 """Frames over which the texture of one chunk goes over into the next one's."""

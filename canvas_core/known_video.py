@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import torch
 
 from .autoencoder import encode
-from .canvas import cell_mask
 from .errors import SamplingError
 from .fill import fill_hidden
-from .levels import ClipPlan, KeyframePlan
 from .models.layout_encoder import layout_tokens
 from .models.sam import encode_frames
 from .pipeline import Networks, Settings
 from .placed_video import Frames, PlacedFrames, batches, stack_placed
-from .work import Watch, unwatched
+from .plan.canvas import cell_mask
+from .plan.keyframes import ClipPlan, KeyframePlan
+from .progress import Watch, unwatched
 
 AT_ONCE = 16
 """Frames that are encoded together."""

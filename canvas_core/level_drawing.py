@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .drawing import WINDOW_COLOURS
-from .levels import ClipPlan, KeyframePlan
+from .plan.keyframes import ClipPlan, KeyframePlan
 
 Colour = tuple[int, int, int]
 

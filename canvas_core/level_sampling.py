@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 import torch
 
-from .canvas import Box
 from .known_video import KnownVideo, Tokens
-from .levels import ClipPlan, KeyframePlan, clip_stride
 from .pipeline import Networks, Settings, sample_clip
+from .plan.boxes import Box
+from .plan.keyframes import ClipPlan, KeyframePlan, clip_stride
+from .progress import Watch, unwatched
 from .sampling import ClipConditions
 from .schedule import share_noise
-from .work import Watch, unwatched
 
 
 def sample_levels(

@@ -10,18 +10,19 @@ from functools import partial
 import torch
 
 from .autoencoder import decode
-from .canvas import CELL, Canvas
 from .compositing import paste_frames
 from .errors import SamplingError
 from .finishing import finish_frames
 from .known_video import encode_known
 from .level_sampling import sample_levels
-from .levels import KeyframePlan
 from .models.sam import to_levels
 from .pipeline import Draw, Draws, Networks, Settings, check_before_sampling
 from .placed_video import Frames, OnCanvas, PlacedFrames, borrow, keep, keep_frames
-from .rounds import plan_rounds
-from .work import Watch, unwatched
+from .plan.boxes import CELL
+from .plan.canvas import Canvas
+from .plan.keyframes import KeyframePlan
+from .plan.rounds import plan_rounds
+from .progress import Watch, unwatched
 
 
 def work_units(plan: KeyframePlan, settings: Settings, canvas: Canvas) -> int:

@@ -12,12 +12,10 @@ import torch
 from torch.nn.functional import interpolate
 
 from .autoencoder import decode, encode
-from .canvas import CELL, Canvas, cell_mask, generation_mask, place_source
 from .compositing import paste_frames
 from .errors import SamplingError
 from .fill import fill_hidden
 from .finishing import Finishing, finish_frames
-from .levels import ClipPlan, KeyframePlan, clip_rate, global_frames
 from .m3ddm import (
     CONTEXT_SCALE,
     GLOBAL_SCALE,
@@ -31,9 +29,12 @@ from .m3ddm import (
 from .models.m3ddm import M3DDMUNet
 from .models.m3ddm_layers import GlobalKeys
 from .placed_video import Frames, OnCanvas, batches
+from .plan.boxes import CELL
+from .plan.canvas import Canvas, cell_mask, generation_mask, place_source
+from .plan.keyframes import ClipPlan, KeyframePlan, clip_rate, global_frames
+from .plan.windows import WindowSettings
+from .progress import Watch, unwatched
 from .sampling import check_steps
-from .windows import WindowSettings
-from .work import Watch, unwatched
 
 AT_ONCE = 16
 """Frames whose pixels are held."""

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import torch
 from kornia.metrics import ssim as ssim_map
 
-from .canvas import Box, Size, generation_mask
 from .errors import GeometryError
+from .plan.boxes import Box, Size
+from .plan.canvas import generation_mask
 
 
 class Measures(NamedTuple):

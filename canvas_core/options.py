@@ -4,13 +4,13 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from .canvas import ANCHORS, ASPECTS
 from .errors import GeometryError
 from .fill import FILLS
-from .levels import CLIP, OVERLAP, STRIDES, read_strides
+from .plan.canvas import ANCHORS, ASPECTS
+from .plan.keyframes import CLIP, OVERLAP, STRIDES, read_strides
+from .plan.windows import PLANNERS, WEIGHTS
 from .presets import DEFAULT
 from .relative_region import CONVENTIONS
-from .windows import PLANNERS, WEIGHTS
 
 DTYPES = ("float32", "float16", "bfloat16")
 

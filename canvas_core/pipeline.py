@@ -8,8 +8,15 @@ import torch
 from segment_anything.modeling import ImageEncoderViT
 
 from .autoencoder import decode, encode
-from .canvas import (
-    CELL,
+from .compositing import PASTES, inward_alpha, paste_as_published, paste_source, require_centred
+from .errors import SamplingError
+from .fill import FILLS, fill_hidden
+from .finishing import Finishing
+from .guidance import Guidance, guide_by_text
+from .models.layout_encoder import LayoutEncoder, layout_tokens
+from .models.sam import encode_frames, to_levels, to_levels_official
+from .plan.boxes import CELL
+from .plan.canvas import (
     GREY,
     Canvas,
     cell_mask,
@@ -19,16 +26,10 @@ from .canvas import (
     require_cells,
     trim_frames,
 )
-from .compositing import PASTES, inward_alpha, paste_as_published, paste_source, require_centred
-from .errors import SamplingError
-from .fill import FILLS, fill_hidden
-from .finishing import Finishing
-from .guidance import Guidance, guide_by_text
-from .models.layout_encoder import LayoutEncoder, layout_tokens
-from .models.sam import encode_frames, to_levels, to_levels_official
+from .plan.rounds import START_FROM, Round, plan_rounds
+from .plan.windows import WindowSettings
 from .presets import Preset
 from .propagation import propagate
-from .rounds import START_FROM, Round, plan_rounds
 from .sampling import (
     ClipConditions,
     Held,
@@ -41,7 +42,6 @@ from .sampling import (
     make_scheduler,
 )
 from .schedule import share_noise
-from .windows import WindowSettings
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,16 @@ from tqdm import tqdm
 from . import built_in, checkpoints, pipeline
 from .architectures import FOLLOW_YOUR_CANVAS, M3DDM
 from .autoencoder import load_autoencoder
-from .canvas import Canvas, Size
 from .cli import fill_in, make_canvas, make_windows
 from .errors import ConditioningError, SamplingError
 from .guidance import guide_by_text_and_layout
+from .plan.boxes import Size
+from .plan.canvas import Canvas
+from .plan.rounds import plan_rounds
+from .plan.windows import WindowSettings
 from .presets import Preset, choose_preset
-from .rounds import plan_rounds
 from .text import encode_text
 from .video import Clip, read_clip
-from .windows import WindowSettings
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from tqdm import tqdm
 
 from . import checkpoints, m3ddm_video, pipeline
 from .architectures import M3DDM
-from .canvas import Canvas, require_cells
 from .cli import make_canvas, make_levels, make_windows
 from .compositing import inward_alpha
 from .finishing import Finishing
-from .levels import KeyframePlan
 from .long_video import outpaint_long, work_units
 from .m3ddm import CONTEXT_SCALE, GLOBAL_SCALE
+from .plan.canvas import Canvas, require_cells
+from .plan.keyframes import KeyframePlan
+from .progress import Watch
 from .running import (
     check_seed,
     choose_device,
@@ -27,7 +28,6 @@ from .running import (
     make_settings,
 )
 from .video import Source, open_source
-from .work import Watch
 
 Run = Callable[[Watch], Iterator[torch.Tensor]]
 """run(watch) -> finished frames [H, W, 3] 0..1."""

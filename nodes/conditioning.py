@@ -6,11 +6,12 @@ import torch
 from comfy_api.latest import io
 from node_helpers import conditioning_set_values
 
-from ..canvas_core.canvas import Canvas, Size, require_cells
 from ..canvas_core.errors import ConditioningError
-from ..canvas_core.levels import KeyframePlan
+from ..canvas_core.plan.boxes import Size
+from ..canvas_core.plan.canvas import Canvas, require_cells
+from ..canvas_core.plan.keyframes import KeyframePlan
+from ..canvas_core.plan.windows import WindowSettings
 from ..canvas_core.relative_region import CONVENTIONS
-from ..canvas_core.windows import WindowSettings
 from . import sockets
 from .adapters.conds import Layout, span_of
 from .adapters.guider import ContextGlobalGuider, TextLayoutGuider

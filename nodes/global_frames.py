@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..canvas_core.canvas import CELL, Size
 from ..canvas_core.errors import ConditioningError, GeometryError
 from ..canvas_core.fill import Report, fill_hidden
-from ..canvas_core.levels import global_frames
 from ..canvas_core.m3ddm_video import stretch
+from ..canvas_core.plan.boxes import CELL, Size
+from ..canvas_core.plan.keyframes import global_frames
 from . import sockets
 from .adapters.m3ddm import GlobalContext
 from .adapters.progress import watch_works

@@ -6,7 +6,15 @@ from comfy_api.latest import io, ui
 
 from ..canvas_core.errors import GeometryError
 from ..canvas_core.level_drawing import draw_levels
-from ..canvas_core.levels import CLIP, OVERLAP, STRIDES, KeyframePlan, plan_levels, published_strides, read_strides
+from ..canvas_core.plan.keyframes import (
+    CLIP,
+    OVERLAP,
+    STRIDES,
+    KeyframePlan,
+    plan_levels,
+    published_strides,
+    read_strides,
+)
 from . import sockets
 from .adapters.levels import sample_levels
 

@@ -5,9 +5,9 @@ from typing import Any
 import comfy.samplers
 from comfy_api.latest import io
 
-from ..canvas_core.canvas import Canvas
-from ..canvas_core.rounds import START_FROM
-from ..canvas_core.windows import WindowSettings
+from ..canvas_core.plan.canvas import Canvas
+from ..canvas_core.plan.rounds import START_FROM
+from ..canvas_core.plan.windows import WindowSettings
 from . import sockets
 from .adapters.rounds import RoundInputs, build_rounds
 from .adapters.sampling import sample_tiled

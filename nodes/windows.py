@@ -4,7 +4,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..canvas_core.windows import PLANNERS, WEIGHTS, WindowSettings
+from ..canvas_core.plan.windows import PLANNERS, WEIGHTS, WindowSettings
 from . import sockets
 from .adapters.time_windows import apply_time_windows
 from .adapters.windows import apply_windows

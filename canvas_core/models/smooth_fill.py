@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, max_pool2d
 
-from ..canvas import CELL
+from ..plan.boxes import CELL
 from .block_latent import decode_blocks, encode_blocks
 
 TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)

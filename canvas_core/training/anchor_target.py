@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch.nn.functional import interpolate
 
-from ..canvas import Box, Size
+from ..plan.boxes import Box, Size
 from ..relative_region import RelativeRegion, relative_region
 
 MARGIN = 16

@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn.functional import avg_pool2d
 from torch.utils.data import Dataset
 
-from ..canvas import Size
 from ..contact_sheet import write_picture
 from ..errors import TrainingError
 from ..models.block_latent import encode_blocks
 from ..models.tiny_autoencoder import TinyDecoder
+from ..plan.boxes import Size
 from .block_transform import as_encoder, learn_blocks
 from .loop import channels_last
 from .pictures import cut_view

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..canvas import CELL
 from ..errors import CheckpointError
 from ..models.block_latent import encode_blocks
 from ..models.tiny_autoencoder import TinyEncoder
+from ..plan.boxes import CELL
 
 VALUES = 3 * CELL * CELL
 """Numbers in a block."""

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..canvas import Size
+from ..plan.boxes import Size
 from .backdrops import HORIZON, WORLD
 
 DEPTH = WORLD.h - HORIZON

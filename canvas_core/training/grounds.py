@@ -3,18 +3,9 @@
 import cv2
 import numpy as np
 
-from ..canvas import Size
+from ..plan.boxes import Size
 from .backdrops import HORIZON, WORLD, lit, pick
-from .textures import (
-    PALETTES,
-    Palette,
-    blobs,
-    blur,
-    lab_image,
-    plane_noise,
-    relief,
-    smoothstep,
-)
+from .textures import PALETTES, Palette, blobs, blur, lab_image, plane_noise, relief, smoothstep
 
 
 def ground(rng: np.random.Generator) -> np.ndarray:

@@ -18,8 +18,8 @@ from accelerate.utils import set_seed
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from ..atomic_write import write_whole
 from ..errors import TrainingError
-from ..files import write_whole
 from .state import load_state, newest_state, save_state
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from ..atomic_write import write_whole
 from ..errors import TrainingError
-from ..files import write_whole
 
 LARGEST = 15 * 2**20
 """Bytes of the largest file that is shipped inside a repository."""

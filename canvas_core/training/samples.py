@@ -12,9 +12,10 @@ import torch
 from einops import rearrange
 from torch.utils.data import Dataset
 
-from ..canvas import Box, Size, cell_mask
 from ..models.block_latent import encode_blocks
 from ..models.sam import prepare_frame
+from ..plan.boxes import Box, Size
+from ..plan.canvas import cell_mask
 from ..relative_region import relative_region
 from .anchor_target import AnchorTargetSettings, sample_anchor_target
 from .clips import cut_clip

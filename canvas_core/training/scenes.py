@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ..canvas import Size
+from ..plan.boxes import Size
 from . import backdrops, grounds, objects
 from .backdrops import HORIZON, WORLD
 from .camera import DEPTH, Pose, draw_path, plane_matrix, thing_matrix, view_matrix

@@ -8,7 +8,7 @@ import torch
 from comfy.conds import CONDRegular
 from comfy.utils import common_upscale, resize_to_batch_size
 
-from ...canvas_core.levels import ClipPlan
+from ...canvas_core.plan.keyframes import ClipPlan
 
 Conds = dict[str, list[dict[str, Any]]]
 """`original_conds` of a GUIDER: name to its conditions."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 from comfy.conds import CONDRegular
 
-from ...canvas_core.canvas import CELL, Box, Size
 from ...canvas_core.errors import ConditioningError
-from ...canvas_core.levels import clip_stride
+from ...canvas_core.plan.boxes import CELL, Box, Size
+from ...canvas_core.plan.keyframes import clip_stride
 from ...canvas_core.relative_region import relative_region
 
 Span = range | tuple[int, ...]

@@ -11,7 +11,7 @@ import latent_preview
 import torch
 
 from ...canvas_core.errors import SamplingError
-from ...canvas_core.levels import ClipPlan, KeyframePlan
+from ...canvas_core.plan.keyframes import ClipPlan, KeyframePlan
 from ...canvas_core.schedule import share_noise
 from .clip_conds import cut_conds, known_frames, rows, tell_guides
 

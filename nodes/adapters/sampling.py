@@ -7,7 +7,7 @@ import torch
 import nodes as core_nodes
 
 from ...canvas_core.errors import SamplingError
-from ...canvas_core.windows import WindowSettings
+from ...canvas_core.plan.windows import WindowSettings
 from .time_windows import apply_time_windows
 from .windows import apply_windows, no_canvas, windows_at_once
 

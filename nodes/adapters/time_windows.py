@@ -11,7 +11,7 @@ from comfy.context_windows import (
 from comfy.patcher_extension import WrappersMP
 
 from ...canvas_core.errors import SamplingError
-from ...canvas_core.windows import WindowSettings, frame_weights
+from ...canvas_core.plan.windows import WindowSettings, frame_weights
 
 CORE_KEY = "ContextWindows_prepare_sampling"
 

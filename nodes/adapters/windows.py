@@ -15,9 +15,9 @@ import torch
 from comfy.conds import CONDList, CONDNoiseShape
 from comfy.patcher_extension import WrappersMP
 
-from ...canvas_core.canvas import Box, Size
 from ...canvas_core.errors import SamplingError
-from ...canvas_core.windows import WindowPlan, WindowSettings
+from ...canvas_core.plan.boxes import Box, Size
+from ...canvas_core.plan.windows import WindowPlan, WindowSettings
 
 KEY = "canvas_windows"
 

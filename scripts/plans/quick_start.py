@@ -1,6 +1,6 @@
 """The built-in model: a clip, a picture, a long clip."""
 
-from canvas_core.levels import CLIP
+from canvas_core.plan.keyframes import CLIP
 
 from .parts import CLIP_FILE, Node, Plan, conditioned, note, planned_levels, sampled_by_levels, save_video
 

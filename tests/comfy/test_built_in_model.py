@@ -17,10 +17,10 @@ from comfy.cli_args import LatentPreviewMethod, args  # noqa: E402
 import nodes as core_nodes  # noqa: E402
 from canvas_core import built_in  # noqa: E402
 from canvas_core.autoencoder import decode, encode, load_autoencoder  # noqa: E402
-from canvas_core.canvas import Box as HeadlessBox  # noqa: E402
 from canvas_core.checkpoints import load_unet, open_checkpoint  # noqa: E402
 from canvas_core.guidance import guide_by_text  # noqa: E402
 from canvas_core.pipeline import WindowSettings as HeadlessWindows  # noqa: E402
+from canvas_core.plan.boxes import Box as HeadlessBox  # noqa: E402
 from canvas_core.sampling import ClipConditions, TiledPredictor, denoise, make_scheduler  # noqa: E402
 from canvas_core.schedule import share_noise  # noqa: E402
 
@@ -32,12 +32,13 @@ pytestmark = pytest.mark.skipif(
 windows_adapter = comfy_pack.part("nodes.adapters.windows")
 time_adapter = comfy_pack.part("nodes.adapters.time_windows")
 conds_adapter = comfy_pack.part("nodes.adapters.conds")
-canvas_core = comfy_pack.part("canvas_core.canvas")
-windows = comfy_pack.part("canvas_core.windows")
+pack_boxes = comfy_pack.part("canvas_core.plan.boxes")
+pack_canvas = comfy_pack.part("canvas_core.plan.canvas")
+windows = comfy_pack.part("canvas_core.plan.windows")
 relative_region = comfy_pack.part("canvas_core.relative_region").relative_region
 
 FRAMES, C, H, W = 5, 32, 13, 19
-ANCHOR = canvas_core.Box(16, 24, 56, 72)
+ANCHOR = pack_boxes.Box(16, 24, 56, 72)
 WINDOW = {"window": 64, "overlap": 16, "frames": 3, "frame_overlap": 1}
 SETTINGS = windows.WindowSettings(**WINDOW)
 
@@ -65,7 +66,7 @@ def clip():
     reader = comfy_pack.part("nodes.adapters.layout").load_layout_reader(str(built_in.MODEL), str(built_in.SAM))
     frames = drawn_frames()
     real, null = reader.read(frames[:, ANCHOR.y : ANCHOR.bottom, ANCHOR.x : ANCHOR.right], SETTINGS.plan_frames(FRAMES))
-    mask = canvas_core.generation_mask(canvas_core.Size(H * 8, W * 8), ANCHOR).repeat(FRAMES, 1, 1)
+    mask = pack_canvas.generation_mask(pack_boxes.Size(H * 8, W * 8), ANCHOR).repeat(FRAMES, 1, 1)
     for index in range(FRAMES):
         mask[index, 3 : 20 + 7 * index, :40] = 0  # borrowed pixels, not along cells
     latents = encode(load_autoencoder(built_in.VAE), frames * (mask == 0)[..., None] + 0.5, random(FRAMES, C, H, W))
@@ -135,7 +136,7 @@ def test_noise_is_shared_once_for_the_whole_clip(model, clip):
     sample(recorded, clip, noise, steps=1)
     boxes = {
         tuple(relative_region(box.scaled(8), ANCHOR, "centre_px")): box
-        for box in SETTINGS.plan(canvas_core.Size(H, W)).windows
+        for box in SETTINGS.plan(pack_boxes.Size(H, W)).windows
     }
     seen = set()
     for x, window, regions in calls:

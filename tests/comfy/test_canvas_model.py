@@ -12,21 +12,22 @@ import comfy.sd  # noqa: E402
 import core_models as models  # noqa: E402
 import tiny  # noqa: E402
 
-from canvas_core.canvas import Box as HeadlessBox  # noqa: E402
 from canvas_core.guidance import guide_by_text, guide_by_text_and_layout  # noqa: E402
 from canvas_core.pipeline import WindowSettings as HeadlessWindows  # noqa: E402
+from canvas_core.plan.boxes import Box as HeadlessBox  # noqa: E402
 from canvas_core.sampling import ClipConditions, TiledPredictor, denoise, make_scheduler  # noqa: E402
 
 windows_adapter = comfy_pack.part("nodes.adapters.windows")
 time_adapter = comfy_pack.part("nodes.adapters.time_windows")
 guider_adapter = comfy_pack.part("nodes.adapters.guider")
-core = comfy_pack.part("canvas_core.windows")
+core = comfy_pack.part("canvas_core.plan.windows")
 errors = comfy_pack.part("canvas_core.errors")
-canvas_core = comfy_pack.part("canvas_core.canvas")
+pack_boxes = comfy_pack.part("canvas_core.plan.boxes")
+pack_canvas = comfy_pack.part("canvas_core.plan.canvas")
 relative_region = comfy_pack.part("canvas_core.relative_region").relative_region
 
 FRAMES, H, W = 5, 13, 19
-ANCHOR = canvas_core.Box(16, 24, 56, 72)
+ANCHOR = pack_boxes.Box(16, 24, 56, 72)
 WINDOW = {"window": 64, "overlap": 16, "frames": 3, "frame_overlap": 1}
 SETTINGS = core.WindowSettings(**WINDOW)
 WHOLE_CLIP = core.WindowSettings(window=64, overlap=16, frames=64)
@@ -43,7 +44,7 @@ def random(*shape, seed=9):
 
 def known():
     """Masked latents before scaling, and the mask in pixels."""
-    mask = canvas_core.generation_mask(canvas_core.Size(H * 8, W * 8), ANCHOR)
+    mask = pack_canvas.generation_mask(pack_boxes.Size(H * 8, W * 8), ANCHOR)
     return random(FRAMES, 4, H, W, seed=8), mask[None]
 
 
@@ -73,7 +74,7 @@ def test_each_window_gets_its_own_region_and_each_time_window_its_tokens(model, 
     recorded, calls = record_calls(model)
     positive, negative = conds(SETTINGS, rre)
     models.sample(tiled(recorded, SETTINGS), random(FRAMES, 4, H, W), positive, negative, steps=1)
-    plan = SETTINGS.plan(canvas_core.Size(H, W)).windows
+    plan = SETTINGS.plan(pack_boxes.Size(H, W)).windows
     boxes = {tuple(relative_region(box.scaled(8), ANCHOR, rre)): box for box in plan}
     tokens = [cond[0][1]["canvas"].tokens for cond in (positive, negative)]
     seen = set()
@@ -191,7 +192,7 @@ def test_a_controlnet_sees_its_part_of_the_hint(model):
         cond[0][1]["control"] = second
     patched = windows_adapter.apply_windows(model, WHOLE_CLIP)
     with_control = models.sample(patched, random(FRAMES, 4, H, W), positive, negative, steps=1)
-    plan = WHOLE_CLIP.plan(canvas_core.Size(H, W)).windows
+    plan = WHOLE_CLIP.plan(pack_boxes.Size(H, W)).windows
     columns = {(box.x * 8, (box.x + box.w) * 8 - 1) for box in plan}
     for control in (first, second):
         hints = control.control_model.hints

@@ -11,10 +11,11 @@ from canvas_core.propagation import propagate  # noqa: E402
 
 CanvasFill = comfy_pack.part("nodes.fill").CanvasFill
 CanvasComposite = comfy_pack.part("nodes.compositing").CanvasComposite
-canvas_core = comfy_pack.part("canvas_core.canvas")
+boxes = comfy_pack.part("canvas_core.plan.boxes")
+pack_canvas = comfy_pack.part("canvas_core.plan.canvas")
 errors = comfy_pack.part("canvas_core.errors")
 
-CANVAS = canvas_core.canvas_of_size(canvas_core.Size(88, 104), canvas_core.Size(88, 168))
+CANVAS = pack_canvas.canvas_of_size(boxes.Size(88, 104), boxes.Size(88, 168))
 
 
 def panned(frames=4):
@@ -22,12 +23,12 @@ def panned(frames=4):
     noise = torch.rand(1, 3, 22, 48, generator=torch.Generator().manual_seed(2))
     picture = torch.nn.functional.interpolate(noise, scale_factor=4, mode="bicubic")[0].movedim(0, -1).clamp(0, 1)
     source = torch.stack([picture[:, 9 * i : 9 * i + CANVAS.source.w] for i in range(frames)])
-    return canvas_core.place_source(source, CANVAS.size, CANVAS.source), source
+    return pack_canvas.place_source(source, CANVAS.size, CANVAS.source), source
 
 
 def expanded_mask():
     """One for all frames."""
-    return canvas_core.generation_mask(CANVAS.size, CANVAS.source)[None]
+    return pack_canvas.generation_mask(CANVAS.size, CANVAS.source)[None]
 
 
 @pytest.mark.parametrize("propagated", [True, False])

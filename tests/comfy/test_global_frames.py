@@ -14,9 +14,10 @@ import comfy.utils  # noqa: E402
 import tiny  # noqa: E402
 
 from canvas_core.autoencoder import load_autoencoder  # noqa: E402
-from canvas_core.canvas import Size, canvas_of_size, generation_mask, place_source  # noqa: E402
-from canvas_core.levels import global_frames  # noqa: E402
 from canvas_core.m3ddm_video import encode_video, prepare_on  # noqa: E402
+from canvas_core.plan.boxes import Size  # noqa: E402
+from canvas_core.plan.canvas import canvas_of_size, generation_mask, place_source  # noqa: E402
+from canvas_core.plan.keyframes import global_frames  # noqa: E402
 
 CanvasGlobalFrames = comfy_pack.part("nodes.global_frames").CanvasGlobalFrames
 errors = comfy_pack.part("canvas_core.errors")

@@ -20,9 +20,10 @@ from canvas_core.models.sam import encode_frames, to_levels  # noqa: E402
 clip_conds = comfy_pack.part("nodes.adapters.clip_conds")
 conds_adapter = comfy_pack.part("nodes.adapters.conds")
 errors = comfy_pack.part("canvas_core.errors")
-levels = comfy_pack.part("canvas_core.levels")
-geometry = comfy_pack.part("canvas_core.canvas")
-windows = comfy_pack.part("canvas_core.windows")
+levels = comfy_pack.part("canvas_core.plan.keyframes")
+boxes = comfy_pack.part("canvas_core.plan.boxes")
+pack_canvas = comfy_pack.part("canvas_core.plan.canvas")
+windows = comfy_pack.part("canvas_core.plan.windows")
 
 FRAMES, H, W = 7, 5, 9
 PLAN = levels.plan_levels(FRAMES, (3, 1), 4, 1)
@@ -195,7 +196,7 @@ def test_equal_frames_are_equal_spans(frames, span):
 def layout(spans, fps=3):
     tokens = {span: torch.full((1, 2, 4), float(index)) for index, span in enumerate(spans)}
     null = {span: -value - 1 for span, value in tokens.items()}
-    return conds_adapter.Layout(tokens, null, geometry.Box(0, 0, 8, 8), "centre_px", fps)
+    return conds_adapter.Layout(tokens, null, boxes.Box(0, 0, 8, 8), "centre_px", fps)
 
 
 @pytest.mark.parametrize(("stride", "fps"), [(1, 3), (3, 9), (5, 15), (6, 16), (15, 16)])
@@ -247,7 +248,7 @@ def frames_of(source):
     return torch.rand(FRAMES, *source.size, 3, generator=torch.Generator().manual_seed(1))
 
 
-CANVAS = geometry.canvas_of_size(geometry.Size(40, 56), geometry.Size(40, 96))
+CANVAS = pack_canvas.canvas_of_size(boxes.Size(40, 56), boxes.Size(40, 96))
 
 
 def encode(reader, plan):

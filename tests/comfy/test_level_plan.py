@@ -11,7 +11,7 @@ comfy_pack.load_pack()
 import folder_paths  # noqa: E402
 
 plan_node = comfy_pack.part("nodes.levels").CanvasKeyframePlan
-levels = comfy_pack.part("canvas_core.levels")
+levels = comfy_pack.part("canvas_core.plan.keyframes")
 draw_levels = comfy_pack.part("canvas_core.level_drawing").draw_levels
 errors = comfy_pack.part("canvas_core.errors")
 

@@ -21,10 +21,10 @@ from canvas_core.schedule import share_noise  # noqa: E402
 windows_adapter = comfy_pack.part("nodes.adapters.windows")
 time_adapter = comfy_pack.part("nodes.adapters.time_windows")
 span_of = comfy_pack.part("nodes.adapters.conds").span_of
-core = comfy_pack.part("canvas_core.windows")
+core = comfy_pack.part("canvas_core.plan.windows")
 errors = comfy_pack.part("canvas_core.errors")
-plan_levels = comfy_pack.part("canvas_core.levels").plan_levels
-Box = comfy_pack.part("canvas_core.canvas").Box
+plan_levels = comfy_pack.part("canvas_core.plan.keyframes").plan_levels
+Box = comfy_pack.part("canvas_core.plan.boxes").Box
 
 FRAMES, H, W = 7, 13, 19
 ANCHOR = Box(16, 24, 56, 72)

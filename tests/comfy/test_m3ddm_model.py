@@ -18,18 +18,18 @@ import core_models as models  # noqa: E402
 import tiny  # noqa: E402
 from threads import one_thread  # noqa: E402, F401 - a fixture
 
-from canvas_core.canvas import generation_mask  # noqa: E402
 from canvas_core.checkpoints import load_unet, open_checkpoint  # noqa: E402
 from canvas_core.m3ddm import M3DDMClip, M3DDMPredictor, TiledM3DDMPredictor  # noqa: E402
-from canvas_core.windows import WindowSettings as HeadlessWindows  # noqa: E402
+from canvas_core.plan.canvas import generation_mask  # noqa: E402
+from canvas_core.plan.windows import WindowSettings as HeadlessWindows  # noqa: E402
 
 adapter = comfy_pack.part("nodes.adapters.m3ddm")
 guider_adapter = comfy_pack.part("nodes.adapters.guider")
 loader = comfy_pack.part("nodes.adapters.model")
 windows_adapter = comfy_pack.part("nodes.adapters.windows")
 time_adapter = comfy_pack.part("nodes.adapters.time_windows")
-canvas_core = comfy_pack.part("canvas_core.canvas")
-core = comfy_pack.part("canvas_core.windows")
+canvas_core = comfy_pack.part("canvas_core.plan.boxes")
+core = comfy_pack.part("canvas_core.plan.windows")
 errors = comfy_pack.part("canvas_core.errors")
 
 FRAMES, H, W = 5, 13, 19
@@ -441,7 +441,7 @@ def test_guiders_refuse_what_is_not_theirs(model, bad, canvas):
 def test_levels_tell_the_rate_and_the_guides_to_every_branch(model):
     """Canvas Hierarchical Sampler with M3DDM's guider: guides stay known in the null branch too, as published."""
     levels = comfy_pack.part("nodes.adapters.levels")
-    plan = comfy_pack.part("canvas_core.levels").plan_levels(FRAMES, (2, 1), 3, 1)
+    plan = comfy_pack.part("canvas_core.plan.keyframes").plan_levels(FRAMES, (2, 1), 3, 1)
     recorded, calls = record_calls(model)
     guider = guider_adapter.ContextGlobalGuider(recorded, *conds(), 2.0, 4.0)
     noise = SimpleNamespace(seed=1, generate_noise=lambda latent: random(*latent["samples"].shape))

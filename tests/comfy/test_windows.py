@@ -15,8 +15,8 @@ windows_adapter = comfy_pack.part("nodes.adapters.windows")
 time_adapter = comfy_pack.part("nodes.adapters.time_windows")
 sampling_adapter = comfy_pack.part("nodes.adapters.sampling")
 errors = comfy_pack.part("canvas_core.errors")
-core = comfy_pack.part("canvas_core.windows")
-Size = comfy_pack.part("canvas_core.canvas").Size
+core = comfy_pack.part("canvas_core.plan.windows")
+Size = comfy_pack.part("canvas_core.plan.boxes").Size
 
 SAMPLERS = ["euler", "dpmpp_2m", "heun", "uni_pc", "euler_ancestral", "lcm"]
 SHAPES = {2: (5, 4, 13, 19), 3: (1, 16, 5, 13, 19)}
@@ -210,7 +210,7 @@ def test_values_of_the_latent_s_size_are_cropped():
 
     video = torch.arange(13.0 * 19).view(1, 1, 1, 1, 13, 19).expand(1, 2, 3, 5, -1, -1)
     tokens = torch.zeros(1, 7, 19)
-    box, canvas = comfy_pack.part("canvas_core.canvas").Box(2, 3, 8, 8), Size(13, 19)
+    box, canvas = comfy_pack.part("canvas_core.plan.boxes").Box(2, 3, 8, 8), Size(13, 19)
     crop = windows_adapter._crop_cond
     assert torch.equal(crop(CONDRegular(video), box, canvas).cond, video[..., 2:10, 3:11])
     assert [item.shape[-1] for item in crop(CONDList([video, tokens]), box, canvas).cond] == [8, 19]

@@ -5,14 +5,14 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from canvas_core.canvas import (
+from canvas_core.errors import CanvasError, GeometryError
+from canvas_core.plan.boxes import Box, Size
+from canvas_core.plan.canvas import (
     ANCHORS,
     ASPECTS,
     GREY,
-    Box,
     Canvas,
     Pads,
-    Size,
     canvas_of_aspect,
     canvas_of_pads,
     canvas_of_size,
@@ -23,7 +23,6 @@ from canvas_core.canvas import (
     require_cells,
     trim_frames,
 )
-from canvas_core.errors import CanvasError, GeometryError
 
 sides = st.integers(1, 90)
 sizes = st.builds(Size, sides, sides)

@@ -11,7 +11,7 @@ import torch
 from canvas_core.cli import main
 from canvas_core.drawing import BAR
 from canvas_core.level_drawing import draw_levels
-from canvas_core.levels import plan_levels
+from canvas_core.plan.keyframes import plan_levels
 from canvas_core.video import read_clip, write_clip
 
 RATE = Fraction(30000, 1001)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from canvas_core.canvas import GREY, Box, Size, generation_mask, place_source
 from canvas_core.errors import CanvasError, GeometryError, SamplingError, VideoError
 from canvas_core.evaluation import (
     BASELINES,
@@ -35,6 +34,8 @@ from canvas_core.evaluation_camera import (
 )
 from canvas_core.evaluation_report import contact_sheet, evaluate_files
 from canvas_core.fill import FILLS
+from canvas_core.plan.boxes import Box, Size
+from canvas_core.plan.canvas import GREY, generation_mask, place_source
 from canvas_core.video import write_clip
 
 SIZE = Size(48, 88)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from canvas_core.canvas import Box, Size, generation_mask
 from canvas_core.errors import GeometryError
 from canvas_core.fill import FILLS, fill_hidden
+from canvas_core.plan.boxes import Box, Size
+from canvas_core.plan.canvas import generation_mask
 from canvas_core.propagation import propagate
 
 SIZE = Size(37, 53)

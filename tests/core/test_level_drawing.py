@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from canvas_core.drawing import WINDOW_COLOURS
 from canvas_core.level_drawing import LEFT, PLOT, TOP, describe_levels, draw_levels, pack_levels
-from canvas_core.levels import m3ddm_strides, official_m3ddm_plan, plan_levels
+from canvas_core.plan.keyframes import m3ddm_strides, official_m3ddm_plan, plan_levels
 
 PLANS = {
     "short": (16, (15, 5, 1)),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canvas_core.errors import GeometryError
-from canvas_core.levels import (
+from canvas_core.plan.keyframes import (
     STRIDES,
     clip_rate,
     global_frames,

@@ -10,20 +10,21 @@ from recorder import Recorder
 
 from canvas_core import finishing, pipeline
 from canvas_core.autoencoder import decode, encode
-from canvas_core.canvas import CELL, Pads, Size, canvas_of_pads
 from canvas_core.errors import SamplingError
 from canvas_core.finishing import Finishing, finish_frames
 from canvas_core.known_video import encode_known
 from canvas_core.level_sampling import sample_levels
-from canvas_core.levels import plan_levels
 from canvas_core.long_video import outpaint_long, work_units
 from canvas_core.models.layout_encoder import layout_tokens
 from canvas_core.models.sam import encode_frames
 from canvas_core.pipeline import Networks, Settings, seeded_draw
 from canvas_core.placed_video import OnCanvas, Placed, stack_placed
+from canvas_core.plan.boxes import CELL, Size
+from canvas_core.plan.canvas import Pads, canvas_of_pads
+from canvas_core.plan.keyframes import plan_levels
+from canvas_core.plan.windows import WindowSettings
 from canvas_core.sampling import hold_frames, make_scheduler
 from canvas_core.schedule import share_noise
-from canvas_core.windows import WindowSettings
 
 X0 = replace(tiny.UNET, prediction="x0", spread=(1.0,) * 4, noise_share=0.5, spacing="trailing")
 SIZE = Size(40, 48)

@@ -6,7 +6,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from canvas_core.canvas import Size
+from canvas_core.plan.boxes import Size
 from canvas_core.training.masks import EDGES, GUIDES, SIDES, MaskSettings, draw_mask
 
 SIZE = Size(37, 53)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
-from canvas_core.canvas import Box, Size, generation_mask
 from canvas_core.errors import GeometryError
 from canvas_core.measure import measure, ssim
+from canvas_core.plan.boxes import Box, Size
+from canvas_core.plan.canvas import generation_mask
 
 KNOWN = Box(9, 11, 17, 21)
 SIZE = Size(37, 53)

@@ -9,14 +9,14 @@ import tiny
 import torch
 from segment_anything.modeling import ImageEncoderViT
 
-from canvas_core.canvas import Box, Size
 from canvas_core.errors import CheckpointError, ConditioningError
 from canvas_core.guidance import guide_by_text, guide_by_text_and_layout
 from canvas_core.models.layers import attend, sinusoid
 from canvas_core.models.sam import build_sam, encode_frames
 from canvas_core.pipeline import layout_tokens
+from canvas_core.plan.boxes import Box, Size
+from canvas_core.plan.windows import WindowSettings
 from canvas_core.sampling import ClipConditions, TiledPredictor
-from canvas_core.windows import WindowSettings
 
 # Largest error over the spread of the float32 output; about twice what torch 2.x measures on a CPU.
 HALF_BOUNDS = {torch.float16: 0.015, torch.bfloat16: 0.12}

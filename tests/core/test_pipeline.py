@@ -9,11 +9,12 @@ import torch
 from recorder import Recorder
 
 from canvas_core.autoencoder import decode, encode
-from canvas_core.canvas import CELL, GREY, Pads, Size, canvas_of_pads, cell_mask, generation_mask, place_source
 from canvas_core.errors import ConditioningError
 from canvas_core.evaluation_methods import model_method, propagation_method
 from canvas_core.fill import fill_hidden
 from canvas_core.pipeline import Draws, Networks, Settings, outpaint, run_round, seeded_draw, settings_of
+from canvas_core.plan.boxes import CELL, Size
+from canvas_core.plan.canvas import GREY, Pads, canvas_of_pads, cell_mask, generation_mask, place_source
 from canvas_core.presets import Preset
 from canvas_core.propagation import propagate
 from canvas_core.refine import refine_fill

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from canvas_core import placed_video
-from canvas_core.canvas import GREY, Pads, Size, canvas_of_pads, generation_mask, place_source
 from canvas_core.placed_video import OnCanvas, Placed, batches, borrow, keep, keep_frames, stack_placed
+from canvas_core.plan.boxes import Size
+from canvas_core.plan.canvas import GREY, Pads, canvas_of_pads, generation_mask, place_source
 from canvas_core.propagation import propagate
 
 SIZE = Size(61, 79)

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from canvas_core.canvas import Box, Size, generation_mask
 from canvas_core.errors import GeometryError
 from canvas_core.fill import fill_hidden
 from canvas_core.models.smooth_fill import fill_pixels
+from canvas_core.plan.boxes import Box, Size
+from canvas_core.plan.canvas import generation_mask
 from canvas_core.refine import refine_fill
 
 SIZE = Size(45, 61)

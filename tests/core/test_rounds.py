@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canvas_core.canvas import ANCHORS, Box, Pads, Size, canvas_of_pads, canvas_of_size
-from canvas_core.rounds import count_rounds, plan_rounds
-from canvas_core.windows import WindowSettings
+from canvas_core.plan.boxes import Box, Size
+from canvas_core.plan.canvas import ANCHORS, Pads, canvas_of_pads, canvas_of_size
+from canvas_core.plan.rounds import count_rounds, plan_rounds
+from canvas_core.plan.windows import WindowSettings
 
 sources = st.builds(Size, st.integers(1, 200), st.integers(1, 200))
 pads = st.builds(Pads, st.integers(1, 900), *[st.integers(0, 900)] * 3)

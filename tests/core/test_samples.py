@@ -8,10 +8,10 @@ import pytest
 import torch
 from tiny_training import write_pictures
 
-from canvas_core.canvas import Box, Size
 from canvas_core.errors import TrainingError
 from canvas_core.models.block_latent import encode_blocks
 from canvas_core.models.sam import prepare_frame
+from canvas_core.plan.boxes import Box, Size
 from canvas_core.relative_region import relative_region
 from canvas_core.training.block_transform import learn_blocks
 from canvas_core.training.clips import STRIDES, cut_clip, find_videos

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from canvas_core.canvas import Size
+from canvas_core.plan.boxes import Size
 from canvas_core.training.scenes import render_pan, render_scene
 
 SEEDS = (3, 8, 11)

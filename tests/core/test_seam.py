@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from canvas_core.canvas import Box, Size, generation_mask
 from canvas_core.errors import GeometryError
+from canvas_core.plan.boxes import Box, Size
+from canvas_core.plan.canvas import generation_mask
 from canvas_core.seam import match_border
 
 SIZE, KNOWN = Size(37, 53), Box(0, 17, 37, 19)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from canvas_core.canvas import Box, Size, generation_mask
 from canvas_core.errors import GeometryError
+from canvas_core.plan.boxes import Box, Size
+from canvas_core.plan.canvas import generation_mask
 from canvas_core.texture import add_texture
 
 SIZE, KNOWN = Size(128, 160), Box(0, 40, 128, 80)

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canvas_core.canvas import Box, Size
 from canvas_core.errors import GeometryError
 from canvas_core.fusion import fuse_frames, fuse_windows
-from canvas_core.windows import (
+from canvas_core.plan.boxes import Box, Size
+from canvas_core.plan.windows import (
     PLANNERS,
     VARIANCE,
     WEIGHTS,

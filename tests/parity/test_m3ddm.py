@@ -6,8 +6,6 @@ from diffusers import AutoencoderKL
 from golden import ROOT, fixtures
 
 from canvas_core.autoencoder import decode
-from canvas_core.canvas import Size, cell_mask
-from canvas_core.levels import clip_rate, global_frames, official_m3ddm_plan
 from canvas_core.m3ddm import M3DDMClip, M3DDMPredictor, make_m3ddm_scheduler, sample_clip
 from canvas_core.m3ddm_official import (
     official_canvas,
@@ -16,12 +14,7 @@ from canvas_core.m3ddm_official import (
     prepare_official,
     reached_size,
 )
-from canvas_core.m3ddm_video import (
-    M3DDMNetworks,
-    M3DDMSettings,
-    encode_video,
-    sample_video,
-)
+from canvas_core.m3ddm_video import M3DDMNetworks, M3DDMSettings, encode_video, sample_video
 from canvas_core.models.global_frames import GlobalFrameEncoder
 from canvas_core.models.layers import attend, bind, sinusoid
 from canvas_core.models.m3ddm import M3DDMUNet
@@ -33,6 +26,9 @@ from canvas_core.models.m3ddm_layers import (
     ResnetBlock,
     SpatialTemporalTransformer,
 )
+from canvas_core.plan.boxes import Size
+from canvas_core.plan.canvas import cell_mask
+from canvas_core.plan.keyframes import clip_rate, global_frames, official_m3ddm_plan
 
 FIXTURES = fixtures("m3ddm")
 if not FIXTURES:

@@ -11,7 +11,8 @@ from PIL import Image
 from server_runs import run_for_frames, run_twice
 
 from canvas_core import built_in
-from canvas_core.canvas import Size, canvas_of_aspect
+from canvas_core.plan.boxes import Size
+from canvas_core.plan.canvas import canvas_of_aspect
 from canvas_core.video import read_clip
 
 pytestmark = [

@@ -9,12 +9,12 @@ from safetensors.torch import save_file
 from segment_anything.modeling import ImageEncoderViT
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from canvas_core.canvas import CELL
 from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet
 from canvas_core.models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
 from canvas_core.models.m3ddm import M3DDMUNet
 from canvas_core.models.m3ddm_layers import M3DDMConfig
 from canvas_core.models.unet_config import UNetConfig
+from canvas_core.plan.boxes import CELL
 
 UNET = UNetConfig(
     block_out_channels=(64, 64),

@@ -7,7 +7,7 @@ guides every later clip it appears in. Plans are data: nothing here knows a mode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .errors import GeometryError
+from ..errors import GeometryError
 
 CLIP, OVERLAP = 16, 1
 """Frames of a clip, and how many it shares with the next one of its level: M3DDM's and GlobalPaint's."""

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from .canvas import CELL, Box, Canvas, Size
+from .boxes import CELL, Box, Size
+from .canvas import Canvas
 from .windows import WindowSettings
 
 START_FROM = ("source", "previous")

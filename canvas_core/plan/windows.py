@@ -7,8 +7,8 @@ from itertools import product
 
 import torch
 
-from .canvas import CELL, Box, Size
-from .errors import GeometryError
+from ..errors import GeometryError
+from .boxes import CELL, Box, Size
 
 VARIANCE = 0.01
 """Variance of the Gaussian weights in squared window lengths, as published with Follow-Your-Canvas."""

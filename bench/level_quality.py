@@ -23,12 +23,12 @@ from canvas_core.autoencoder import load_autoencoder
 from canvas_core.evaluation import SHARES, SIZE, hide_sides, square
 from canvas_core.long_video import outpaint_long
 from canvas_core.measure import frame_steps, measure, psnr
+from canvas_core.media.video import read_clip, write_clip
 from canvas_core.models.sam import to_levels
 from canvas_core.plan.boxes import Size
 from canvas_core.plan.canvas import Canvas, generation_mask
 from canvas_core.plan.keyframes import KeyframePlan, plan_levels
 from canvas_core.presets import choose_preset
-from canvas_core.video import read_clip, write_clip
 
 STRIDES, NEAR = (15, 5, 1), (2, 1)
 """M3DDM's, and such that neighbouring key frames still show the same to a model that was trained on slow motion."""

@@ -8,20 +8,20 @@ from . import built_in, checkpoints, drawing
 from .architectures import FOLLOW_YOUR_CANVAS, M3DDM
 from .atomic_write import refuse_same
 from .cli import make_canvas, make_levels, make_windows
-from .contact_sheet import write_picture
 from .demo import run_demo
 from .errors import TrainingError, VideoError
 from .evaluation_methods import model_method, propagation_method
 from .evaluation_report import evaluate_files
 from .level_drawing import describe_levels, draw_levels
 from .measure import measure as measure_clips
+from .media.pictures import write_picture
+from .media.video import check_writable, open_source, read_clip, write_clip
 from .models.sam import to_levels
 from .plan.boxes import Box
 from .plan.rounds import Round, plan_rounds
 from .presets import choose_preset
 from .running import choose_device, frames_asked, goes_by_levels, load_networks, open_model, run_outpaint
 from .running_levels import prepare_job
-from .video import check_writable, open_source, read_clip, write_clip
 
 
 def outpaint(args: argparse.Namespace) -> None:

@@ -1,13 +1,10 @@
 """Pictures side by side with titles, and writing them."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from .atomic_write import write_whole
-from .errors import CanvasError
 from .plan.boxes import Size
 
 LABEL_HEIGHT, GAP = 40, 6
@@ -32,12 +29,3 @@ def contact_sheet(columns: Mapping[str, Sequence[np.ndarray]], names: Sequence[s
         parts = [np.pad(picture, ((0, GAP), (GAP, 0), (0, 0)), constant_values=255) for picture in pictures]
         sheet.append(np.concatenate([label(title, Size(LABEL_HEIGHT, w + GAP)), *parts]))
     return np.concatenate(sheet, axis=1)
-
-
-def write_picture(path: Path, picture: np.ndarray) -> Path:
-    """Write [H, W, 3] uint8 as .png. Raises CanvasError when the name or the folder will not do."""
-    if path.suffix != ".png":
-        raise CanvasError(f"the picture is {path.name}, but must end in .png; rename it")
-    encoded = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
-    write_whole(path, lambda temporary: temporary.write_bytes(encoded), CanvasError)
-    return path

@@ -7,14 +7,15 @@ import time
 import numpy as np
 import torch
 
-from .contact_sheet import contact_sheet, write_picture
+from .contact_sheet import contact_sheet
 from .errors import VideoError
 from .evaluation import BASELINES
 from .measure import Measures, measure
+from .media.pictures import write_picture
+from .media.video import read_clip, write_clip
 from .models.sam import to_levels
 from .plan.canvas import GREY, place_source, trim_frames
 from .running import Outpainted, open_model, run_outpaint
-from .video import read_clip, write_clip
 
 MOMENTS = 4
 """Frames on the picture."""

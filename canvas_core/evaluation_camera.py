@@ -6,15 +6,12 @@ where else it is seen.
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 
-from .errors import GeometryError, VideoError
+from .errors import GeometryError
 from .evaluation import FRAMES, SHARES, SIZE, Outpaint, hide_sides, mean, run_hidden
 from .plan.boxes import Size
 from .plan.canvas import Canvas
@@ -48,15 +45,6 @@ class CameraRow(NamedTuple):
     share: float
     method: str
     gain: CameraGain
-
-
-def read_picture(path: str | Path) -> torch.Tensor:
-    """A picture file as [h, w, 3] 0..1. Raises VideoError when it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            return torch.from_numpy(np.array(image.convert("RGB"))).float() / 255
-    except (OSError, UnidentifiedImageError) as error:
-        raise VideoError(f"{Path(path).name} cannot be read as a picture ({error}); give a .png or .jpg file") from None
 
 
 def pan(picture: torch.Tensor, size: int = SIZE, frames: int = FRAMES, step: int = STEP) -> torch.Tensor:

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 
 from .atomic_write import write_whole
-from .contact_sheet import contact_sheet, write_picture
+from .contact_sheet import contact_sheet
 from .errors import CanvasError, VideoError
 from .evaluation import BASELINES, SHARES, SIZE, TRUTH, Outpaint, Row, cuts, evaluate, hide_sides, means
 from .evaluation_bars import Bar, bars
-from .evaluation_camera import CameraRow, camera_means, camera_rows, read_picture
+from .evaluation_camera import CameraRow, camera_means, camera_rows
+from .media.pictures import read_picture, write_picture
 from .plan.boxes import Size
 from .plan.canvas import place_source
 

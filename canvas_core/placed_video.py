@@ -16,12 +16,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 
+from .media.video import Source, write_clip
 from .models.sam import to_levels
 from .plan.boxes import Size
 from .plan.canvas import GREY, Canvas, generation_mask, place_source
 from .progress import Watch, unwatched
 from .propagation import OFFSETS, propagate
-from .video import Source, write_clip
 
 T = TypeVar("T")
 

@@ -15,13 +15,13 @@ from .autoencoder import load_autoencoder
 from .cli import fill_in, make_canvas, make_windows
 from .errors import ConditioningError, SamplingError
 from .guidance import guide_by_text_and_layout
+from .media.video import Clip, read_clip
 from .plan.boxes import Size
 from .plan.canvas import Canvas
 from .plan.rounds import plan_rounds
 from .plan.windows import WindowSettings
 from .presets import Preset, choose_preset
 from .text import encode_text
-from .video import Clip, read_clip
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from .compositing import inward_alpha
 from .finishing import Finishing
 from .long_video import outpaint_long, work_units
 from .m3ddm import CONTEXT_SCALE, GLOBAL_SCALE
+from .media.video import Source, open_source
 from .plan.canvas import Canvas, require_cells
 from .plan.keyframes import KeyframePlan
 from .progress import Watch
@@ -27,7 +28,6 @@ from .running import (
     load_vae,
     make_settings,
 )
-from .video import Source, open_source
 
 Run = Callable[[Watch], Iterator[torch.Tensor]]
 """run(watch) -> finished frames [H, W, 3] 0..1."""

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from canvas_core.video import write_clip
+from canvas_core.media.video import write_clip
 
 FRAMES, RATE = 32, Fraction(16)
 WIDTH, HEIGHT = 456, 256

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.functional import avg_pool2d
 from torch.utils.data import Dataset
 
-from ..contact_sheet import write_picture
 from ..errors import TrainingError
+from ..media.pictures import write_picture
 from ..models.block_latent import encode_blocks
 from ..models.tiny_autoencoder import TinyDecoder
 from ..plan.boxes import Size

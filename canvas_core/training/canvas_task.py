@@ -12,7 +12,7 @@ from segment_anything.modeling import ImageEncoderViT
 from torch import nn
 
 from ..architectures import FOLLOW_YOUR_CANVAS
-from ..contact_sheet import write_picture
+from ..media.pictures import write_picture
 from ..models.follow_your_canvas import FollowYourCanvasUNet
 from ..models.layers import attend
 from ..models.layout_encoder import LayoutEncoder, LayoutEncoderConfig

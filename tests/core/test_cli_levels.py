@@ -11,8 +11,8 @@ import torch
 from canvas_core.cli import main
 from canvas_core.drawing import BAR
 from canvas_core.level_drawing import draw_levels
+from canvas_core.media.video import read_clip, write_clip
 from canvas_core.plan.keyframes import plan_levels
-from canvas_core.video import read_clip, write_clip
 
 RATE = Fraction(30000, 1001)
 FRAMES = 7

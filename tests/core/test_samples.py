@@ -9,6 +9,7 @@ import torch
 from tiny_training import write_pictures
 
 from canvas_core.errors import TrainingError
+from canvas_core.media.video import write_clip
 from canvas_core.models.block_latent import encode_blocks
 from canvas_core.models.sam import prepare_frame
 from canvas_core.plan.boxes import Box, Size
@@ -18,7 +19,6 @@ from canvas_core.training.clips import STRIDES, cut_clip, find_videos
 from canvas_core.training.masks import MaskSettings
 from canvas_core.training.pictures import cut_view, read_pictures
 from canvas_core.training.samples import BatchShape, Material, Samples, SampleSettings
-from canvas_core.video import write_clip
 
 SHAPE = BatchShape(frames=3, h=40, w=56, batch=2, chance=1)
 STILL = BatchShape(frames=1, h=24, w=32, batch=5, chance=3)

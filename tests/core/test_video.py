@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from canvas_core.errors import VideoError
-from canvas_core.video import read_clip, write_clip
+from canvas_core.media.video import read_clip, write_clip
 
 RATES = [Fraction(25), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(8), Fraction(60)]
 COLOURS = {

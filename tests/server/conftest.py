@@ -7,7 +7,7 @@ from comfy_home import find_comfyui
 from golden import CLIPS
 from PIL import Image
 
-from canvas_core.video import write_clip
+from canvas_core.media.video import write_clip
 
 
 def put_clip(target, frames, side, rate):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from server_runs import run_for_frames
 
-from canvas_core.video import read_clip
+from canvas_core.media.video import read_clip
 
 SIZES = {"any_model_windows": {"CanvasExpand": {"how.width": 96, "how.height": 80}}}
 

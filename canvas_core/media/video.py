@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-from .atomic_write import write_whole
-from .errors import VideoError
-from .plan.boxes import Size
+from ..atomic_write import write_whole
+from ..errors import VideoError
+from ..plan.boxes import Size
 from .sound import Sound
 
 CODECS = {

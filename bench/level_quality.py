@@ -24,9 +24,10 @@ from canvas_core.evaluation import SHARES, SIZE, hide_sides, square
 from canvas_core.long_video import outpaint_long
 from canvas_core.measure import frame_steps, measure, psnr
 from canvas_core.media.video import read_clip, write_clip
-from canvas_core.models.sam import to_levels
+from canvas_core.pixels.eight_bit import to_levels
+from canvas_core.pixels.placing import generation_mask
 from canvas_core.plan.boxes import Size
-from canvas_core.plan.canvas import Canvas, generation_mask
+from canvas_core.plan.canvas import Canvas
 from canvas_core.plan.keyframes import KeyframePlan, plan_levels
 from canvas_core.presets import choose_preset
 

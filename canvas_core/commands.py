@@ -16,7 +16,7 @@ from .level_drawing import describe_levels, draw_levels
 from .measure import measure as measure_clips
 from .media.pictures import write_picture
 from .media.video import check_writable, open_source, read_clip, write_clip
-from .models.sam import to_levels
+from .pixels.eight_bit import to_levels
 from .plan.boxes import Box
 from .plan.rounds import Round, plan_rounds
 from .presets import choose_preset

@@ -13,8 +13,8 @@ from .evaluation import BASELINES
 from .measure import Measures, measure
 from .media.pictures import write_picture
 from .media.video import read_clip, write_clip
-from .models.sam import to_levels
-from .plan.canvas import GREY, place_source, trim_frames
+from .pixels.eight_bit import to_levels
+from .pixels.placing import GREY, place_source, trim_frames
 from .running import Outpainted, open_model, run_outpaint
 
 MOMENTS = 4

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch.nn.functional import pad
 
+from .pixels.placing import place_source
 from .plan.boxes import CELL, Box, Size
-from .plan.canvas import Canvas, place_source
+from .plan.canvas import Canvas
 from .plan.rounds import Round
 from .plan.windows import WindowPlan, WindowSettings
 

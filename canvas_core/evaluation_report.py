@@ -13,8 +13,8 @@ from .evaluation import BASELINES, SHARES, SIZE, TRUTH, Outpaint, Row, cuts, eva
 from .evaluation_bars import Bar, bars
 from .evaluation_camera import CameraRow, camera_means, camera_rows
 from .media.pictures import read_picture, write_picture
+from .pixels.placing import place_source
 from .plan.boxes import Size
-from .plan.canvas import place_source
 
 SOURCE = "source"
 DRAWN = ("telea", "cone", "cone + detail")

@@ -7,12 +7,12 @@ import torch
 
 from .autoencoder import encode
 from .errors import SamplingError
-from .fill import fill_hidden
 from .models.layout_encoder import layout_tokens
 from .models.sam import encode_frames
 from .pipeline import Networks, Settings
-from .placed_video import Frames, PlacedFrames, batches, stack_placed
-from .plan.canvas import cell_mask
+from .pixels.fill import fill_hidden
+from .pixels.placed import Frames, PlacedFrames, batches, stack_placed
+from .pixels.placing import cell_mask
 from .plan.keyframes import ClipPlan, KeyframePlan
 from .progress import Watch, unwatched
 

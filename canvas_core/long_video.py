@@ -10,14 +10,15 @@ from functools import partial
 import torch
 
 from .autoencoder import decode
-from .compositing import paste_frames
 from .errors import SamplingError
-from .finishing import finish_frames
 from .known_video import encode_known
 from .level_sampling import sample_levels
-from .models.sam import to_levels
 from .pipeline import Draw, Draws, Networks, Settings, check_before_sampling
-from .placed_video import Frames, OnCanvas, PlacedFrames, borrow, keep, keep_frames
+from .pixels.compositing import paste_frames
+from .pixels.eight_bit import to_levels
+from .pixels.finishing import finish_frames
+from .pixels.placed import Frames, OnCanvas, PlacedFrames, borrow
+from .pixels.store import keep, keep_frames
 from .plan.boxes import CELL
 from .plan.canvas import Canvas
 from .plan.keyframes import KeyframePlan

@@ -12,10 +12,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from .autoencoder import decode, encode
-from .compositing import paste_frames
 from .errors import SamplingError
-from .fill import fill_hidden
-from .finishing import Finishing, finish_frames
 from .m3ddm import (
     CONTEXT_SCALE,
     GLOBAL_SCALE,
@@ -28,9 +25,13 @@ from .m3ddm import (
 )
 from .models.m3ddm import M3DDMUNet
 from .models.m3ddm_layers import GlobalKeys
-from .placed_video import Frames, OnCanvas, batches
+from .pixels.compositing import paste_frames
+from .pixels.fill import fill_hidden
+from .pixels.finishing import Finishing, finish_frames
+from .pixels.placed import Frames, OnCanvas, batches
+from .pixels.placing import cell_mask, generation_mask, place_source
 from .plan.boxes import CELL
-from .plan.canvas import Canvas, cell_mask, generation_mask, place_source
+from .plan.canvas import Canvas
 from .plan.keyframes import ClipPlan, KeyframePlan, clip_rate, global_frames
 from .plan.windows import WindowSettings
 from .progress import Watch, unwatched

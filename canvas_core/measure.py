@@ -7,8 +7,8 @@ import torch
 from kornia.metrics import ssim as ssim_map
 
 from .errors import GeometryError
+from .pixels.placing import generation_mask
 from .plan.boxes import Box, Size
-from .plan.canvas import generation_mask
 
 
 class Measures(NamedTuple):

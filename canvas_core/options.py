@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .errors import GeometryError
-from .fill import FILLS
+from .pixels.fill import FILLS
 from .plan.canvas import ANCHORS, ASPECTS
 from .plan.keyframes import CLIP, OVERLAP, STRIDES, read_strides
 from .plan.windows import PLANNERS, WEIGHTS

@@ -8,28 +8,21 @@ import torch
 from segment_anything.modeling import ImageEncoderViT
 
 from .autoencoder import decode, encode
-from .compositing import PASTES, inward_alpha, paste_as_published, paste_source, require_centred
 from .errors import SamplingError
-from .fill import FILLS, fill_hidden
-from .finishing import Finishing
 from .guidance import Guidance, guide_by_text
 from .models.layout_encoder import LayoutEncoder, layout_tokens
-from .models.sam import encode_frames, to_levels, to_levels_official
+from .models.sam import encode_frames, to_levels_official
+from .pixels.compositing import PASTES, inward_alpha, paste_as_published, paste_source, require_centred
+from .pixels.eight_bit import to_levels
+from .pixels.fill import FILLS, fill_hidden
+from .pixels.finishing import Finishing
+from .pixels.placing import GREY, cell_mask, generation_mask, place_source, trim_frames
+from .pixels.propagation import propagate
 from .plan.boxes import CELL
-from .plan.canvas import (
-    GREY,
-    Canvas,
-    cell_mask,
-    generation_mask,
-    official_known_box,
-    place_source,
-    require_cells,
-    trim_frames,
-)
+from .plan.canvas import Canvas, official_known_box, require_cells
 from .plan.rounds import START_FROM, Round, plan_rounds
 from .plan.windows import WindowSettings
 from .presets import Preset
-from .propagation import propagate
 from .sampling import (
     ClipConditions,
     Held,

@@ -10,11 +10,11 @@ from tqdm import tqdm
 from . import checkpoints, m3ddm_video, pipeline
 from .architectures import M3DDM
 from .cli import make_canvas, make_levels, make_windows
-from .compositing import inward_alpha
-from .finishing import Finishing
 from .long_video import outpaint_long, work_units
 from .m3ddm import CONTEXT_SCALE, GLOBAL_SCALE
 from .media.video import Source, open_source
+from .pixels.compositing import inward_alpha
+from .pixels.finishing import Finishing
 from .plan.canvas import Canvas, require_cells
 from .plan.keyframes import KeyframePlan
 from .progress import Watch

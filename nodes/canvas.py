@@ -6,18 +6,9 @@ from comfy_api.latest import io, ui
 
 from ..canvas_core.drawing import draw_plan
 from ..canvas_core.errors import GeometryError
+from ..canvas_core.pixels.placing import generation_mask, place_source
 from ..canvas_core.plan.boxes import Size
-from ..canvas_core.plan.canvas import (
-    ANCHORS,
-    ASPECTS,
-    Canvas,
-    Pads,
-    canvas_of_aspect,
-    canvas_of_pads,
-    canvas_of_size,
-    generation_mask,
-    place_source,
-)
+from ..canvas_core.plan.canvas import ANCHORS, ASPECTS, Canvas, Pads, canvas_of_aspect, canvas_of_pads, canvas_of_size
 from ..canvas_core.plan.rounds import plan_rounds
 from . import sockets
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..canvas_core.fill import FILLS, fill_hidden
-from ..canvas_core.propagation import propagate as borrow
+from ..canvas_core.pixels.fill import FILLS, fill_hidden
+from ..canvas_core.pixels.propagation import propagate as borrow
 from . import sockets
 from .adapters.progress import watch_works
 

@@ -7,8 +7,8 @@ import torch
 from comfy_api.latest import io
 
 from ..canvas_core.errors import ConditioningError, GeometryError
-from ..canvas_core.fill import Report, fill_hidden
 from ..canvas_core.m3ddm_video import stretch
+from ..canvas_core.pixels.fill import Report, fill_hidden
 from ..canvas_core.plan.boxes import CELL, Size
 from ..canvas_core.plan.keyframes import global_frames
 from . import sockets

@@ -59,11 +59,6 @@ def _sizes(weights: Mapping[str, torch.Tensor]) -> dict[str, object]:
     }
 
 
-def to_levels(frames: torch.Tensor) -> torch.Tensor:
-    """Frames 0..1 to uint8 levels by rounding, so that an 8-bit source comes back as it was."""
-    return frames.mul(255).round().clamp(0, 255).to(torch.uint8)
-
-
 def to_levels_official(frames: torch.Tensor) -> torch.Tensor:
     """Frames -1..1 to uint8 levels by truncation, the published arithmetic; most levels below 64 lose one."""
     return torch.from_numpy(np.uint8(((frames + 1) / 2 * 255).numpy()))

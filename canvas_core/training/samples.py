@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 
 from ..models.block_latent import encode_blocks
 from ..models.sam import prepare_frame
+from ..pixels.placing import cell_mask
 from ..plan.boxes import Box, Size
-from ..plan.canvas import cell_mask
 from ..relative_region import relative_region
 from .anchor_target import AnchorTargetSettings, sample_anchor_target
 from .clips import cut_clip

@@ -12,7 +12,8 @@ import torch
 
 from ...canvas_core.checkpoints import load_layout_encoder, load_sam, open_checkpoint
 from ...canvas_core.models.layout_encoder import layout_tokens
-from ...canvas_core.models.sam import CHUNK, encode_frames, to_levels
+from ...canvas_core.models.sam import CHUNK, encode_frames
+from ...canvas_core.pixels.eight_bit import to_levels
 from .conds import Span, Tokens
 from .progress import watch_works
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from comfy_execution.graph_utils import GraphBuilder
 
-from ...canvas_core.compositing import inward_alpha
+from ...canvas_core.pixels.compositing import inward_alpha
 from ...canvas_core.plan.canvas import Canvas, require_cells
 from ...canvas_core.plan.rounds import Round, plan_rounds
 from ...canvas_core.plan.windows import WindowSettings

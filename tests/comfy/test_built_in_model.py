@@ -33,7 +33,7 @@ windows_adapter = comfy_pack.part("nodes.adapters.windows")
 time_adapter = comfy_pack.part("nodes.adapters.time_windows")
 conds_adapter = comfy_pack.part("nodes.adapters.conds")
 pack_boxes = comfy_pack.part("canvas_core.plan.boxes")
-pack_canvas = comfy_pack.part("canvas_core.plan.canvas")
+pack_canvas = comfy_pack.part("canvas_core.pixels.placing")
 windows = comfy_pack.part("canvas_core.plan.windows")
 relative_region = comfy_pack.part("canvas_core.relative_region").relative_region
 

@@ -23,7 +23,7 @@ guider_adapter = comfy_pack.part("nodes.adapters.guider")
 core = comfy_pack.part("canvas_core.plan.windows")
 errors = comfy_pack.part("canvas_core.errors")
 pack_boxes = comfy_pack.part("canvas_core.plan.boxes")
-pack_canvas = comfy_pack.part("canvas_core.plan.canvas")
+pack_canvas = comfy_pack.part("canvas_core.pixels.placing")
 relative_region = comfy_pack.part("canvas_core.relative_region").relative_region
 
 FRAMES, H, W = 5, 13, 19

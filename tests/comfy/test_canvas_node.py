@@ -12,7 +12,7 @@ from nodes import InpaintModelConditioning  # noqa: E402
 
 CanvasExpand = comfy_pack.part("nodes.canvas").CanvasExpand
 CanvasFill = comfy_pack.part("nodes.fill").CanvasFill
-generation_mask = comfy_pack.part("canvas_core.plan.canvas").generation_mask
+generation_mask = comfy_pack.part("canvas_core.pixels.placing").generation_mask
 
 FRAMES = 9
 PADS = {"how": "pads", "left": 32, "top": 16, "right": 16, "bottom": 0}

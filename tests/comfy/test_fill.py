@@ -6,12 +6,13 @@ import torch
 
 comfy_pack.load_pack()
 
-from canvas_core.fill import fill_hidden  # noqa: E402
-from canvas_core.propagation import propagate  # noqa: E402
+from canvas_core.pixels.fill import fill_hidden  # noqa: E402
+from canvas_core.pixels.propagation import propagate  # noqa: E402
 
 CanvasFill = comfy_pack.part("nodes.fill").CanvasFill
 CanvasComposite = comfy_pack.part("nodes.compositing").CanvasComposite
 boxes = comfy_pack.part("canvas_core.plan.boxes")
+placing = comfy_pack.part("canvas_core.pixels.placing")
 pack_canvas = comfy_pack.part("canvas_core.plan.canvas")
 errors = comfy_pack.part("canvas_core.errors")
 
@@ -23,12 +24,12 @@ def panned(frames=4):
     noise = torch.rand(1, 3, 22, 48, generator=torch.Generator().manual_seed(2))
     picture = torch.nn.functional.interpolate(noise, scale_factor=4, mode="bicubic")[0].movedim(0, -1).clamp(0, 1)
     source = torch.stack([picture[:, 9 * i : 9 * i + CANVAS.source.w] for i in range(frames)])
-    return pack_canvas.place_source(source, CANVAS.size, CANVAS.source), source
+    return placing.place_source(source, CANVAS.size, CANVAS.source), source
 
 
 def expanded_mask():
     """One for all frames."""
-    return pack_canvas.generation_mask(CANVAS.size, CANVAS.source)[None]
+    return placing.generation_mask(CANVAS.size, CANVAS.source)[None]
 
 
 @pytest.mark.parametrize("propagated", [True, False])

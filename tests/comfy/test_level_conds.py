@@ -15,7 +15,8 @@ import tiny  # noqa: E402
 from level_runs import Recorder, random, sample_by_levels, sample_plainly  # noqa: E402
 
 from canvas_core.checkpoints import load_layout_encoder, load_sam, open_checkpoint  # noqa: E402
-from canvas_core.models.sam import encode_frames, to_levels  # noqa: E402
+from canvas_core.models.sam import encode_frames  # noqa: E402
+from canvas_core.pixels.eight_bit import to_levels  # noqa: E402
 
 clip_conds = comfy_pack.part("nodes.adapters.clip_conds")
 conds_adapter = comfy_pack.part("nodes.adapters.conds")

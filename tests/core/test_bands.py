@@ -9,8 +9,8 @@ import torch
 
 from canvas_core.bands import TO_YCBCR, band_energies, band_ratios, laplacian
 from canvas_core.errors import GeometryError
+from canvas_core.pixels.placing import generation_mask
 from canvas_core.plan.boxes import Box, Size
-from canvas_core.plan.canvas import generation_mask
 
 SIZE = Size(75, 91)
 MASK = generation_mask(SIZE, Box(9, 21, 52, 40))

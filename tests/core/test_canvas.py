@@ -6,22 +6,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from canvas_core.errors import CanvasError, GeometryError
+from canvas_core.pixels.placing import GREY, cell_mask, generation_mask, place_source, trim_frames
 from canvas_core.plan.boxes import Box, Size
 from canvas_core.plan.canvas import (
     ANCHORS,
     ASPECTS,
-    GREY,
     Canvas,
     Pads,
     canvas_of_aspect,
     canvas_of_pads,
     canvas_of_size,
-    cell_mask,
-    generation_mask,
     official_known_box,
-    place_source,
     require_cells,
-    trim_frames,
 )
 
 sides = st.integers(1, 90)

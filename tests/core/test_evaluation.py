@@ -25,11 +25,11 @@ from canvas_core.evaluation import (
 from canvas_core.evaluation_bars import bars
 from canvas_core.evaluation_camera import CameraGain, CameraRow, camera_gain, camera_means, pan, shown_elsewhere
 from canvas_core.evaluation_report import contact_sheet, evaluate_files
-from canvas_core.fill import FILLS
 from canvas_core.media.pictures import read_picture
 from canvas_core.media.video import write_clip
+from canvas_core.pixels.fill import FILLS
+from canvas_core.pixels.placing import GREY, generation_mask, place_source
 from canvas_core.plan.boxes import Box, Size
-from canvas_core.plan.canvas import GREY, generation_mask, place_source
 
 SIZE = Size(48, 88)
 FRAMES = 5

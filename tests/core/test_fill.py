@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from canvas_core.errors import GeometryError
-from canvas_core.fill import FILLS, fill_hidden
+from canvas_core.pixels.fill import FILLS, fill_hidden
+from canvas_core.pixels.placing import generation_mask
+from canvas_core.pixels.propagation import propagate
 from canvas_core.plan.boxes import Box, Size
-from canvas_core.plan.canvas import generation_mask
-from canvas_core.propagation import propagate
 
 SIZE = Size(37, 53)
 SHAPES = {

@@ -8,17 +8,18 @@ import tiny
 import torch
 from recorder import Recorder
 
-from canvas_core import finishing, pipeline
+from canvas_core import pipeline
 from canvas_core.autoencoder import decode, encode
 from canvas_core.errors import SamplingError
-from canvas_core.finishing import Finishing, finish_frames
 from canvas_core.known_video import encode_known
 from canvas_core.level_sampling import sample_levels
 from canvas_core.long_video import outpaint_long, work_units
 from canvas_core.models.layout_encoder import layout_tokens
 from canvas_core.models.sam import encode_frames
 from canvas_core.pipeline import Networks, Settings, seeded_draw
-from canvas_core.placed_video import OnCanvas, Placed, stack_placed
+from canvas_core.pixels import finishing
+from canvas_core.pixels.finishing import Finishing, finish_frames
+from canvas_core.pixels.placed import OnCanvas, Placed, stack_placed
 from canvas_core.plan.boxes import CELL, Size
 from canvas_core.plan.canvas import Pads, canvas_of_pads
 from canvas_core.plan.keyframes import plan_levels

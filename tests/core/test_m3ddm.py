@@ -8,9 +8,9 @@ import torch
 
 from canvas_core import fusion, m3ddm
 from canvas_core.errors import SamplingError
-from canvas_core.finishing import Finishing
 from canvas_core.m3ddm import M3DDMClip, M3DDMPredictor, TiledM3DDMPredictor
 from canvas_core.m3ddm_video import M3DDMNetworks, M3DDMSettings, outpaint_m3ddm
+from canvas_core.pixels.finishing import Finishing
 from canvas_core.plan.boxes import Box, Size
 from canvas_core.plan.canvas import Pads, canvas_of_pads
 from canvas_core.plan.keyframes import m3ddm_strides, plan_levels

@@ -8,8 +8,8 @@ from torch.nn.functional import pad
 
 from canvas_core.errors import GeometryError
 from canvas_core.measure import measure, ssim
+from canvas_core.pixels.placing import generation_mask
 from canvas_core.plan.boxes import Box, Size
-from canvas_core.plan.canvas import generation_mask
 
 KNOWN = Box(9, 11, 17, 21)
 SIZE = Size(37, 53)

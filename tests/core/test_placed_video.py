@@ -3,11 +3,13 @@
 import pytest
 import torch
 
-from canvas_core import placed_video
-from canvas_core.placed_video import OnCanvas, Placed, batches, borrow, keep, keep_frames, stack_placed
+from canvas_core.pixels import placed as placed_video
+from canvas_core.pixels.placed import OnCanvas, Placed, batches, borrow, stack_placed
+from canvas_core.pixels.placing import GREY, generation_mask, place_source
+from canvas_core.pixels.propagation import propagate
+from canvas_core.pixels.store import keep, keep_frames
 from canvas_core.plan.boxes import Size
-from canvas_core.plan.canvas import GREY, Pads, canvas_of_pads, generation_mask, place_source
-from canvas_core.propagation import propagate
+from canvas_core.plan.canvas import Pads, canvas_of_pads
 
 SIZE = Size(61, 79)
 CANVAS = canvas_of_pads(SIZE, Pads(24, 0, 13, 3))

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from canvas_core.camera_motion import Camera
 from canvas_core.errors import GeometryError
-from canvas_core.fill import fill_hidden
 from canvas_core.measure import psnr
+from canvas_core.pixels.camera_motion import Camera
+from canvas_core.pixels.fill import fill_hidden
+from canvas_core.pixels.placing import generation_mask
+from canvas_core.pixels.propagation import propagate
 from canvas_core.plan.boxes import Box, Size
-from canvas_core.plan.canvas import generation_mask
-from canvas_core.propagation import propagate
 
 SIZE = Size(117, 163)
 KNOWN = Box(0, 37, 117, 89)

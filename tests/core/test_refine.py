@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from canvas_core.errors import GeometryError
-from canvas_core.fill import fill_hidden
-from canvas_core.models.smooth_fill import fill_pixels
+from canvas_core.pixels.fill import fill_hidden
+from canvas_core.pixels.placing import generation_mask
+from canvas_core.pixels.pull_push import fill_pixels
+from canvas_core.pixels.refine import refine_fill
 from canvas_core.plan.boxes import Box, Size
-from canvas_core.plan.canvas import generation_mask
-from canvas_core.refine import refine_fill
 
 SIZE = Size(45, 61)
 MASK = generation_mask(SIZE, Box(0, 17, 45, 24)).expand(2, -1, -1)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from canvas_core.errors import GeometryError
+from canvas_core.pixels.border_match import match_border
+from canvas_core.pixels.placing import generation_mask
 from canvas_core.plan.boxes import Box, Size
-from canvas_core.plan.canvas import generation_mask
-from canvas_core.seam import match_border
 
 SIZE, KNOWN = Size(37, 53), Box(0, 17, 37, 19)
 MASK = generation_mask(SIZE, KNOWN).expand(2, -1, -1)

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from canvas_core.errors import GeometryError
+from canvas_core.pixels.placing import generation_mask
+from canvas_core.pixels.texture import add_texture
 from canvas_core.plan.boxes import Box, Size
-from canvas_core.plan.canvas import generation_mask
-from canvas_core.texture import add_texture
 
 SIZE, KNOWN = Size(128, 160), Box(0, 40, 128, 80)
 MASK = generation_mask(SIZE, KNOWN).expand(3, -1, -1)

@@ -26,8 +26,8 @@ from canvas_core.models.m3ddm_layers import (
     ResnetBlock,
     SpatialTemporalTransformer,
 )
+from canvas_core.pixels.placing import cell_mask
 from canvas_core.plan.boxes import Size
-from canvas_core.plan.canvas import cell_mask
 from canvas_core.plan.keyframes import clip_rate, global_frames, official_m3ddm_plan
 
 FIXTURES = fixtures("m3ddm")

@@ -2,9 +2,9 @@
 
 import torch
 
-from .errors import GeometryError
+from ..errors import GeometryError
 from .fill import check_hidden
-from .models.smooth_fill import fill_pixels
+from .pull_push import fill_pixels
 
 
 def refine_fill(result: torch.Tensor, filled: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

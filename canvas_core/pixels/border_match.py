@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from .errors import GeometryError
+from ..errors import GeometryError
 from .fill import carry_outward, check_hidden, surroundings
 
 

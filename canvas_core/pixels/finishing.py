@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import torch
 
+from ..errors import SamplingError
+from ..progress import Watch, unwatched
+from .border_match import match_border
 from .compositing import paste_borrowed
-from .errors import SamplingError
 from .fill import fill_hidden
-from .placed_video import CHUNK, Placed, PlacedFrames, stack_placed
-from .progress import Watch, unwatched
+from .placed import CHUNK, Placed, PlacedFrames, stack_placed
 from .refine import refine_fill
-from .seam import match_border
 from .texture import add_texture, check_share
 
 FADE = 8

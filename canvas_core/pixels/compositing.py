@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .errors import GeometryError
-from .plan.boxes import Box, Size
-from .plan.canvas import Canvas, official_known_box, place_source, trim_frames
+from ..errors import GeometryError
+from ..plan.boxes import Box, Size
+from ..plan.canvas import Canvas, official_known_box
+from .placing import place_source, trim_frames
 
 PASTES = ("feather", "official")
 """How the source is put back: exactly inside a feather, or as published."""

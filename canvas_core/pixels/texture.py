@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .errors import GeometryError
+from ..errors import GeometryError
 from .fill import Bools, Image, check_hidden, spread
 
 Ints = npt.NDArray[np.intp]

@@ -1,26 +1,12 @@
-"""A source on its canvas, frame by frame, for clips that are too long to be held.
-
-Placed frames are pairs of a frame [H, W, 3] 0..1 and its mask [H, W], 1 = generate. They are read as often as needed.
-"""
-
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeVar
 
-import numpy as np
 import torch
 
-from .media.video import Source, write_clip
-from .models.sam import to_levels
-from .plan.boxes import Size
-from .plan.canvas import GREY, Canvas, generation_mask, place_source
-from .progress import Watch, unwatched
+from ..plan.canvas import Canvas
+from .placing import GREY, generation_mask, place_source
 from .propagation import OFFSETS, propagate
 
 T = TypeVar("T")
@@ -94,48 +80,3 @@ def _with_halo(items: Iterable[T], count: int, halo: int) -> Iterator[tuple[list
         held.append(item)
     if len(held) > start:
         yield held, range(start, len(held))
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Placed frames in a lossless file, their masks packed in memory."""
-
-    source: Source
-    masks: list[bytes]
-
-    def __iter__(self) -> Iterator[Placed]:
-        size = self.source.size
-        for frame, packed in zip(self.source, self.masks, strict=True):
-            bits = np.unpackbits(np.frombuffer(zlib.decompress(packed), np.uint8), count=size.h * size.w)
-            yield Placed(frame.float() / 255, torch.from_numpy(bits.reshape(size.h, size.w)).float())
-
-
-@contextmanager
-def keep(placed: Iterable[Placed], watch: Watch = unwatched) -> Iterator[Kept]:
-    """Placed frames written to a temporary file, rounded to 8 bits, so that they need not be made again."""
-    masks: list[bytes] = []
-
-    def levels() -> Iterator[torch.Tensor]:
-        for frame, mask in placed:
-            watch("borrow", 1)
-            masks.append(zlib.compress(np.packbits(mask.numpy() > 0).tobytes()))
-            yield to_levels(frame)
-
-    with keep_frames(levels()) as source:
-        yield Kept(source, masks)
-
-
-@contextmanager
-def keep_frames(frames: Iterable[torch.Tensor]) -> Iterator[Source]:
-    """Frames [H, W, 3] uint8 written losslessly to a temporary file, to be read as often as needed."""
-    sizes: list[Size] = []
-
-    def passing() -> Iterator[torch.Tensor]:
-        for frame in frames:
-            sizes.append(Size(*frame.shape[:2]))
-            yield frame
-
-    rate = Fraction(25)
-    with TemporaryDirectory(prefix="canvas-") as folder:
-        path = write_clip(Path(folder) / "frames.mkv", passing(), rate)
-        yield Source(path, rate, sizes[0], len(sizes))

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .errors import GeometryError
-from .plan.canvas import GREY
+from ..errors import GeometryError
+from .placing import GREY
 
 Image = npt.NDArray[np.float32]
 """[H, W, 3] or [H, W], 0..1."""

@@ -4,15 +4,16 @@ import argparse
 
 import torch
 
-from . import built_in, checkpoints, drawing
+from . import built_in, checkpoints
 from .architectures import FOLLOW_YOUR_CANVAS, M3DDM
 from .atomic_write import refuse_same
 from .cli import make_canvas, make_levels, make_windows
 from .demo import run_demo
+from .drawing import rounds as drawing
+from .drawing.keyframes import describe_levels, draw_levels
 from .errors import TrainingError, VideoError
 from .evaluation_methods import model_method, propagation_method
 from .evaluation_report import evaluate_files
-from .level_drawing import describe_levels, draw_levels
 from .measure import measure as measure_clips
 from .media.pictures import write_picture
 from .media.video import check_writable, open_source, read_clip, write_clip

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import torch
 
-from .contact_sheet import contact_sheet
+from .drawing.contact_sheet import contact_sheet
 from .errors import VideoError
 from .evaluation import BASELINES
 from .measure import Measures, measure

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from .atomic_write import write_whole
-from .contact_sheet import contact_sheet
+from .drawing.contact_sheet import contact_sheet
 from .errors import CanvasError, VideoError
 from .evaluation import BASELINES, SHARES, SIZE, TRUTH, Outpaint, Row, cuts, evaluate, hide_sides, means
 from .evaluation_bars import Bar, bars

@@ -4,7 +4,7 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..canvas_core.drawing import draw_plan
+from ..canvas_core.drawing.rounds import draw_plan
 from ..canvas_core.errors import GeometryError
 from ..canvas_core.pixels.placing import generation_mask, place_source
 from ..canvas_core.plan.boxes import Size

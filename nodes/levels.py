@@ -4,8 +4,8 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
+from ..canvas_core.drawing.keyframes import draw_levels
 from ..canvas_core.errors import GeometryError
-from ..canvas_core.level_drawing import draw_levels
 from ..canvas_core.plan.keyframes import (
     CLIP,
     OVERLAP,

@@ -12,7 +12,7 @@ import folder_paths  # noqa: E402
 
 plan_node = comfy_pack.part("nodes.levels").CanvasKeyframePlan
 levels = comfy_pack.part("canvas_core.plan.keyframes")
-draw_levels = comfy_pack.part("canvas_core.level_drawing").draw_levels
+draw_levels = comfy_pack.part("canvas_core.drawing.keyframes").draw_levels
 errors = comfy_pack.part("canvas_core.errors")
 
 

@@ -9,8 +9,8 @@ import tiny
 import torch
 
 from canvas_core.cli import main
-from canvas_core.drawing import BAR
-from canvas_core.level_drawing import draw_levels
+from canvas_core.drawing.keyframes import draw_levels
+from canvas_core.drawing.rounds import BAR
 from canvas_core.media.video import read_clip, write_clip
 from canvas_core.plan.keyframes import plan_levels
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canvas_core.drawing import WINDOW_COLOURS
-from canvas_core.level_drawing import LEFT, PLOT, TOP, describe_levels, draw_levels, pack_levels
+from canvas_core.drawing.keyframes import LEFT, PLOT, TOP, describe_levels, draw_levels, pack_levels
+from canvas_core.drawing.rounds import WINDOW_COLOURS
 from canvas_core.plan.keyframes import m3ddm_strides, official_m3ddm_plan, plan_levels
 
 PLANS = {

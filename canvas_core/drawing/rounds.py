@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch.nn.functional import pad
 
-from .pixels.placing import place_source
-from .plan.boxes import CELL, Box, Size
-from .plan.canvas import Canvas
-from .plan.rounds import Round
-from .plan.windows import WindowPlan, WindowSettings
+from ..pixels.placing import place_source
+from ..plan.boxes import CELL, Box, Size
+from ..plan.canvas import Canvas
+from ..plan.rounds import Round
+from ..plan.windows import WindowPlan, WindowSettings
 
 WINDOW_COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66))
 SOURCE_COLOUR = (255, 255, 255)

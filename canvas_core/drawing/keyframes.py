@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import torch
 
-from .drawing import WINDOW_COLOURS
-from .plan.keyframes import ClipPlan, KeyframePlan
+from ..plan.keyframes import ClipPlan, KeyframePlan
+from .rounds import WINDOW_COLOURS
 
 Colour = tuple[int, int, int]
 

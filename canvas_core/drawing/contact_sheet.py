@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from .plan.boxes import Size
+from ..plan.boxes import Size
 
 LABEL_HEIGHT, GAP = 40, 6
 """Pixels."""

@@ -12,9 +12,9 @@ from .demo import run_demo
 from .drawing import rounds as drawing
 from .drawing.keyframes import describe_levels, draw_levels
 from .errors import TrainingError, VideoError
-from .evaluation_methods import model_method, propagation_method
-from .evaluation_report import evaluate_files
-from .measure import measure as measure_clips
+from .evaluation.measure import measure as measure_clips
+from .evaluation.methods import model_method, propagation_method
+from .evaluation.report import evaluate_files
 from .media.pictures import write_picture
 from .media.video import check_writable, open_source, read_clip, write_clip
 from .pixels.eight_bit import to_levels

@@ -9,8 +9,8 @@ import torch
 
 from .drawing.contact_sheet import contact_sheet
 from .errors import VideoError
-from .evaluation import BASELINES
-from .measure import Measures, measure
+from .evaluation.measure import Measures, measure
+from .evaluation.protocol import BASELINES
 from .media.pictures import write_picture
 from .media.video import read_clip, write_clip
 from .pixels.eight_bit import to_levels

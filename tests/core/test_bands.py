@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from canvas_core.bands import TO_YCBCR, band_energies, band_ratios, laplacian
 from canvas_core.errors import GeometryError
+from canvas_core.evaluation.bands import TO_YCBCR, band_energies, band_ratios, laplacian
 from canvas_core.pixels.placing import generation_mask
 from canvas_core.plan.boxes import Box, Size
 

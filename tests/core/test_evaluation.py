@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from canvas_core.errors import CanvasError, GeometryError, SamplingError, VideoError
-from canvas_core.evaluation import (
+from canvas_core.evaluation.bars import bars
+from canvas_core.evaluation.camera import CameraGain, CameraRow, camera_gain, camera_means, pan, shown_elsewhere
+from canvas_core.evaluation.protocol import (
     BASELINES,
     TRUTH,
     cuts,
@@ -22,9 +24,7 @@ from canvas_core.evaluation import (
     run_hidden,
     square,
 )
-from canvas_core.evaluation_bars import bars
-from canvas_core.evaluation_camera import CameraGain, CameraRow, camera_gain, camera_means, pan, shown_elsewhere
-from canvas_core.evaluation_report import contact_sheet, evaluate_files
+from canvas_core.evaluation.report import contact_sheet, evaluate_files
 from canvas_core.media.pictures import read_picture
 from canvas_core.media.video import write_clip
 from canvas_core.pixels.fill import FILLS

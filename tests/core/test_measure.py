@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import pad
 
 from canvas_core.errors import GeometryError
-from canvas_core.measure import measure, ssim
+from canvas_core.evaluation.measure import measure, ssim
 from canvas_core.pixels.placing import generation_mask
 from canvas_core.plan.boxes import Box, Size
 

@@ -10,7 +10,7 @@ from recorder import Recorder
 
 from canvas_core.autoencoder import decode, encode
 from canvas_core.errors import ConditioningError
-from canvas_core.evaluation_methods import model_method, propagation_method
+from canvas_core.evaluation.methods import model_method, propagation_method
 from canvas_core.pipeline import Draws, Networks, Settings, outpaint, run_round, seeded_draw, settings_of
 from canvas_core.pixels.fill import fill_hidden
 from canvas_core.pixels.placing import GREY, cell_mask, generation_mask, place_source

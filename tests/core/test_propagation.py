@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from canvas_core.errors import GeometryError
-from canvas_core.measure import psnr
+from canvas_core.evaluation.measure import psnr
 from canvas_core.pixels.camera_motion import Camera
 from canvas_core.pixels.fill import fill_hidden
 from canvas_core.pixels.placing import generation_mask

@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 import torch
 
+from ..errors import GeometryError, SamplingError, VideoError
+from ..media.video import read_clip
+from ..pixels.fill import FILLS
+from ..pixels.placing import generation_mask, place_source, trim_frames
+from ..plan.boxes import Box, Size
+from ..plan.canvas import Canvas
 from .bands import BandRatios, band_ratios
-from .errors import GeometryError, SamplingError, VideoError
 from .measure import Measures, measure
-from .media.video import read_clip
-from .pixels.fill import FILLS
-from .pixels.placing import generation_mask, place_source, trim_frames
-from .plan.boxes import Box, Size
-from .plan.canvas import Canvas
 
 Outpaint = Callable[[torch.Tensor, Canvas], torch.Tensor]
 """Source frames [F, h, w, 3] 0..1 and a canvas -> frames [F, H, W, 3] 0..1 of the canvas's asked area."""

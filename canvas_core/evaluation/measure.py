@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from kornia.metrics import ssim as ssim_map
 
-from .errors import GeometryError
-from .pixels.placing import generation_mask
-from .plan.boxes import Box, Size
+from ..errors import GeometryError
+from ..pixels.placing import generation_mask
+from ..plan.boxes import Box, Size
 
 
 class Measures(NamedTuple):

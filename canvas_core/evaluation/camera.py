@@ -11,10 +11,10 @@ from typing import NamedTuple
 import cv2
 import torch
 
-from .errors import GeometryError
-from .evaluation import FRAMES, SHARES, SIZE, Outpaint, hide_sides, mean, run_hidden
-from .plan.boxes import Size
-from .plan.canvas import Canvas
+from ..errors import GeometryError
+from ..plan.boxes import Size
+from ..plan.canvas import Canvas
+from .protocol import FRAMES, SHARES, SIZE, Outpaint, hide_sides, mean, run_hidden
 
 STEP = 4
 """Pixels that the window moves each frame."""

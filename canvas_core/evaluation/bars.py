@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from .errors import GeometryError
-from .evaluation import BASELINES, TRUTH, Row, means
-from .evaluation_camera import CameraRow, camera_means
+from ..errors import GeometryError
+from .camera import CameraRow, camera_means
+from .protocol import BASELINES, TRUTH, Row, means
 
 DRAFT_GAIN = {0.25: 0.1, 0.5: 0.2}
 """Share to the decibels that a draft must be above the best baseline."""

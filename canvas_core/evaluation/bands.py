@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import torch
 
-from .errors import GeometryError
-from .plan.boxes import Size
+from ..errors import GeometryError
+from ..plan.boxes import Size
 
 LEVELS = 4
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .atomic_write import write_whole
-from .drawing.contact_sheet import contact_sheet
-from .errors import CanvasError, VideoError
-from .evaluation import BASELINES, SHARES, SIZE, TRUTH, Outpaint, Row, cuts, evaluate, hide_sides, means
-from .evaluation_bars import Bar, bars
-from .evaluation_camera import CameraRow, camera_means, camera_rows
-from .media.pictures import read_picture, write_picture
-from .pixels.placing import place_source
-from .plan.boxes import Size
+from ..atomic_write import write_whole
+from ..drawing.contact_sheet import contact_sheet
+from ..errors import CanvasError, VideoError
+from ..media.pictures import read_picture, write_picture
+from ..pixels.placing import place_source
+from ..plan.boxes import Size
+from .bars import Bar, bars
+from .camera import CameraRow, camera_means, camera_rows
+from .protocol import BASELINES, SHARES, SIZE, TRUTH, Outpaint, Row, cuts, evaluate, hide_sides, means
 
 SOURCE = "source"
 DRAWN = ("telea", "cone", "cone + detail")

@@ -2,14 +2,14 @@
 
 import torch
 
-from .errors import ConditioningError
-from .evaluation import Outpaint, filling
-from .pipeline import Networks, no_prompts, outpaint, seeded_draw, settings_of
-from .pixels.fill import fill_hidden
-from .pixels.propagation import propagate
-from .pixels.texture import add_texture
-from .plan.canvas import Canvas
-from .presets import Preset
+from ..errors import ConditioningError
+from ..pipeline import Networks, no_prompts, outpaint, seeded_draw, settings_of
+from ..pixels.fill import fill_hidden
+from ..pixels.propagation import propagate
+from ..pixels.texture import add_texture
+from ..plan.canvas import Canvas
+from ..presets import Preset
+from .protocol import Outpaint, filling
 
 
 def model_method(networks: Networks, preset: Preset, rre: str, seed: int) -> Outpaint:

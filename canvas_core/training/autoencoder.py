@@ -13,13 +13,13 @@ from torch.utils.data import Dataset
 from ..errors import TrainingError
 from ..media.pictures import write_picture
 from ..models.block_latent import encode_blocks
-from ..models.tiny_autoencoder import TinyDecoder
 from ..plan.boxes import Size
 from .block_transform import as_encoder, learn_blocks
+from .data.pictures import cut_view
+from .data.scenes.scenes import render_scene
 from .loop import channels_last
-from .pictures import cut_view
 from .release import About, write_release
-from .scenes import render_scene
+from .tiny_autoencoder import TinyDecoder
 
 DETAIL = 0.5
 """Weight of the loss on local detail energy: without it the decoder answers doubt with blur."""

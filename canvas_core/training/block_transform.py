@@ -11,8 +11,8 @@ import torch
 
 from ..errors import CheckpointError
 from ..models.block_latent import encode_blocks
-from ..models.tiny_autoencoder import TinyEncoder
 from ..plan.boxes import CELL
+from .tiny_autoencoder import TinyEncoder
 
 VALUES = 3 * CELL * CELL
 """Numbers in a block."""

@@ -19,9 +19,9 @@ from ..models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
 from ..models.smooth_fill import SmoothFill
 from ..models.unet_config import UNetConfig
 from ..schedule import STEPS, rates, share_noise
+from .data.samples import Material, Samples, SampleSettings
 from .loop import channels_last
 from .release import About, write_release
-from .samples import Material, Samples, SampleSettings
 from .sheets import FEW, draw_sheet, sample_few
 
 Batch = dict[str, torch.Tensor]

@@ -15,16 +15,16 @@ from safetensors.torch import load_file
 
 from ..errors import TrainingError
 from ..models.layout_encoder import LayoutEncoderConfig
-from ..models.tiny_autoencoder import TinyEncoder
 from ..models.unet_config import UNetConfig
 from .autoencoder import AutoencoderSettings, AutoencoderTask
 from .block_transform import read_blocks
 from .canvas_task import CanvasTask, EyeSettings, LossSettings
-from .clips import find_videos
+from .data.clips import find_videos
+from .data.pictures import read_pictures
+from .data.samples import Material, SampleSettings
 from .loop import Schedule, Task
-from .pictures import read_pictures
 from .release import About
-from .samples import Material, SampleSettings
+from .tiny_autoencoder import TinyEncoder
 
 KINDS = ("autoencoder", "canvas")
 

@@ -11,9 +11,9 @@ from tiny import seeded
 from canvas_core.autoencoder import decode, encode, load_autoencoder
 from canvas_core.errors import CheckpointError, TrainingError
 from canvas_core.models.block_latent import decode_blocks, encode_blocks
-from canvas_core.models.tiny_autoencoder import TinyDecoder, TinyEncoder
 from canvas_core.training.block_transform import as_encoder, learn_blocks, read_blocks
-from canvas_core.training.pictures import read_pictures
+from canvas_core.training.data.pictures import read_pictures
+from canvas_core.training.tiny_autoencoder import TinyDecoder, TinyEncoder
 
 
 @pytest.fixture(scope="module")

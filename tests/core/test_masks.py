@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from canvas_core.plan.boxes import Size
-from canvas_core.training.masks import EDGES, GUIDES, SIDES, MaskSettings, draw_mask
+from canvas_core.training.data.masks import EDGES, GUIDES, SIDES, MaskSettings, draw_mask
 
 SIZE = Size(37, 53)
 DRAWS = 3000

@@ -15,10 +15,10 @@ from canvas_core.models.sam import prepare_frame
 from canvas_core.plan.boxes import Box, Size
 from canvas_core.relative_region import relative_region
 from canvas_core.training.block_transform import learn_blocks
-from canvas_core.training.clips import STRIDES, cut_clip, find_videos
-from canvas_core.training.masks import MaskSettings
-from canvas_core.training.pictures import cut_view, read_pictures
-from canvas_core.training.samples import BatchShape, Material, Samples, SampleSettings
+from canvas_core.training.data.clips import STRIDES, cut_clip, find_videos
+from canvas_core.training.data.masks import MaskSettings
+from canvas_core.training.data.pictures import cut_view, read_pictures
+from canvas_core.training.data.samples import BatchShape, Material, Samples, SampleSettings
 
 SHAPE = BatchShape(frames=3, h=40, w=56, batch=2, chance=1)
 STILL = BatchShape(frames=1, h=24, w=32, batch=5, chance=3)

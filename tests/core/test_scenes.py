@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from canvas_core.plan.boxes import Size
-from canvas_core.training.scenes import render_pan, render_scene
+from canvas_core.training.data.scenes.scenes import render_pan, render_scene
 
 SEEDS = (3, 8, 11)
 SIZE = Size(61, 87)

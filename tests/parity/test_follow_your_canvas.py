@@ -25,7 +25,7 @@ from canvas_core.plan.rounds import plan_rounds
 from canvas_core.plan.windows import WindowSettings, _gaussian, official_weights, plan_frames
 from canvas_core.relative_region import relative_region
 from canvas_core.sampling import ClipConditions, TiledPredictor, denoise, make_scheduler
-from canvas_core.training.anchor_target import AnchorTargetSettings, sample_anchor_target
+from canvas_core.training.data.anchor_target import AnchorTargetSettings, sample_anchor_target
 
 FIXTURES = fixtures("follow_your_canvas")
 if not FIXTURES:

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from canvas_core.training.block_transform import as_encoder, learn_blocks
+from canvas_core.training.data.pictures import read_pictures
 from canvas_core.training.loop import Trainer
-from canvas_core.training.pictures import read_pictures
 from canvas_core.training.recipe import read_recipe
 from canvas_core.training.release import write_release
 

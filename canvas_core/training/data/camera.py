@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..plan.boxes import Size
-from .backdrops import HORIZON, WORLD
+from ...plan.boxes import Size
+from .scenes.backdrops import HORIZON, WORLD
 
 DEPTH = WORLD.h - HORIZON
 """Rows below the horizon at which the plane moves as much as the camera (nearness 1)."""

@@ -12,16 +12,16 @@ import torch
 from einops import rearrange
 from torch.utils.data import Dataset
 
-from ..models.block_latent import encode_blocks
-from ..models.sam import prepare_frame
-from ..pixels.placing import cell_mask
-from ..plan.boxes import Box, Size
-from ..relative_region import relative_region
+from ...models.block_latent import encode_blocks
+from ...models.sam import prepare_frame
+from ...pixels.placing import cell_mask
+from ...plan.boxes import Box, Size
+from ...relative_region import relative_region
 from .anchor_target import AnchorTargetSettings, sample_anchor_target
 from .clips import cut_clip
 from .masks import MaskSettings, draw_mask
 from .pseudo_video import render_pan
-from .scenes import render_scene
+from .scenes.scenes import render_scene
 
 RENDERED_FPS = 8
 """Frame stride that rendered clips are said to have; real ones have their own."""

@@ -5,7 +5,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from ..plan.boxes import Size
+from ...plan.boxes import Size
 from .camera import shake
 
 

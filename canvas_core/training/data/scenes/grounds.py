@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from ..plan.boxes import Size
+from ....plan.boxes import Size
 from .backdrops import HORIZON, WORLD, lit, pick
 from .textures import PALETTES, Palette, blobs, blur, lab_image, plane_noise, relief, smoothstep
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..plan.boxes import Size
+from ....plan.boxes import Size
 from .textures import (
     PALETTES,
     Field,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ..plan.boxes import Size
+from ....plan.boxes import Size
 
 Field = np.ndarray
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..errors import TrainingError
-from ..plan.boxes import Size
+from ...errors import TrainingError
+from ...plan.boxes import Size
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 STRIDES = (2, 16)

@@ -6,7 +6,7 @@ Each is Lab float32 [h, w, 3] and alpha float32 [h, w]; its lowest row stands on
 import cv2
 import numpy as np
 
-from ..plan.boxes import Size
+from ....plan.boxes import Size
 from .backdrops import WORLD, facade, foliage, hide, pick, things
 from .textures import PALETTES, Field, Painter, blobs, blur, lab_image, relief, smoothstep, spectral_noise
 

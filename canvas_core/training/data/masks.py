@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..plan.boxes import Box, Size
+from ...plan.boxes import Box, Size
 
 SIDES = ("left", "top", "right", "bottom")
 FOUR, SINGLE, OPPOSITE, ANY, ALL = range(5)

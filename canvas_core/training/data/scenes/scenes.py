@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ..plan.boxes import Size
+from ....plan.boxes import Size
+from ..camera import DEPTH, Pose, draw_path, plane_matrix, thing_matrix, view_matrix
+from ..pseudo_video import finish, render_pan
 from . import backdrops, grounds, objects
 from .backdrops import HORIZON, WORLD
-from .camera import DEPTH, Pose, draw_path, plane_matrix, thing_matrix, view_matrix
-from .pseudo_video import finish, render_pan
 from .textures import blur, rgb_from_lab, smoothstep
 
 __all__ = ["render_pan", "render_scene"]

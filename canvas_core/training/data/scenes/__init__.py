@@ -1,0 +1,1 @@
+"""Rendered scenes: what stands in them, how it looks and how the camera sees it."""

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from common import CONFIG, DEVICE, FRAMES, WINDOW, make_unet
 
-from canvas_core.models.layers import Attend, attend
+from canvas_core.networks.layers import Attend, attend
 
 REPEATS = 5
 

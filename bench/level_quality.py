@@ -19,11 +19,11 @@ from pathlib import Path
 import torch
 
 from canvas_core import built_in, checkpoints, pipeline
-from canvas_core.autoencoder import load_autoencoder
 from canvas_core.evaluation.measure import frame_steps, measure, psnr
 from canvas_core.evaluation.protocol import SHARES, SIZE, hide_sides, square
 from canvas_core.long_video import outpaint_long
 from canvas_core.media.video import read_clip, write_clip
+from canvas_core.networks.autoencoder import load_autoencoder
 from canvas_core.pixels.eight_bit import to_levels
 from canvas_core.pixels.placing import generation_mask
 from canvas_core.plan.boxes import Size

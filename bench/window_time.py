@@ -9,7 +9,7 @@ import torch
 from common import DEVICE, SETTINGS, WINDOW, latents, make_predictor, make_unet
 
 from canvas_core.plan.boxes import Size
-from canvas_core.sampling import Predict
+from canvas_core.sampling.denoise import Predict
 
 REPEATS = 4
 CANVAS = Size(2 * WINDOW + WINDOW // 4, 3 * WINDOW)

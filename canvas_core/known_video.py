@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-from .autoencoder import encode
 from .errors import SamplingError
 from .models.layout_encoder import layout_tokens
 from .models.sam import encode_frames
+from .networks.autoencoder import encode
 from .pipeline import Networks, Settings
 from .pixels.fill import fill_hidden
 from .pixels.placed import Frames, PlacedFrames, batches, stack_placed

@@ -9,8 +9,8 @@ from .pipeline import Networks, Settings, sample_clip
 from .plan.boxes import Box
 from .plan.keyframes import ClipPlan, KeyframePlan, clip_stride
 from .progress import Watch, unwatched
-from .sampling import ClipConditions
-from .schedule import share_noise
+from .sampling.denoise import ClipConditions
+from .sampling.noise import share_noise
 
 
 def sample_levels(

@@ -9,10 +9,10 @@ from functools import partial
 
 import torch
 
-from .autoencoder import decode
 from .errors import SamplingError
 from .known_video import encode_known
 from .level_sampling import sample_levels
+from .networks.autoencoder import decode
 from .pipeline import Draw, Draws, Networks, Settings, check_before_sampling
 from .pixels.compositing import paste_frames
 from .pixels.eight_bit import to_levels

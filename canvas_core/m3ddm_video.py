@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.functional import interpolate
 
-from .autoencoder import decode, encode
 from .errors import SamplingError
 from .m3ddm import (
     CONTEXT_SCALE,
@@ -25,6 +24,7 @@ from .m3ddm import (
 )
 from .models.m3ddm import M3DDMUNet
 from .models.m3ddm_layers import GlobalKeys
+from .networks.autoencoder import decode, encode
 from .pixels.compositing import paste_frames
 from .pixels.fill import fill_hidden
 from .pixels.finishing import Finishing, finish_frames
@@ -35,7 +35,7 @@ from .plan.canvas import Canvas
 from .plan.keyframes import ClipPlan, KeyframePlan, clip_rate, global_frames
 from .plan.windows import WindowSettings
 from .progress import Watch, unwatched
-from .sampling import check_steps
+from .sampling.denoise import check_steps
 
 AT_ONCE = 16
 """Frames whose pixels are held."""

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from segment_anything.modeling import ImageEncoderViT
 
-from .autoencoder import decode, encode
 from .errors import SamplingError
-from .guidance import Guidance, guide_by_text
 from .models.layout_encoder import LayoutEncoder, layout_tokens
 from .models.sam import encode_frames, to_levels_official
+from .networks.autoencoder import decode, encode
 from .pixels.compositing import PASTES, inward_alpha, paste_as_published, paste_source, require_centred
 from .pixels.eight_bit import to_levels
 from .pixels.fill import FILLS, fill_hidden
@@ -23,7 +22,7 @@ from .plan.canvas import Canvas, official_known_box, require_cells
 from .plan.rounds import START_FROM, Round, plan_rounds
 from .plan.windows import WindowSettings
 from .presets import Preset
-from .sampling import (
+from .sampling.denoise import (
     ClipConditions,
     Held,
     Predict,
@@ -34,7 +33,8 @@ from .sampling import (
     hold_frames,
     make_scheduler,
 )
-from .schedule import share_noise
+from .sampling.noise import share_noise
+from .systems.follow_your_canvas.guidance import Guidance, guide_by_text
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,17 @@ from tqdm import tqdm
 
 from . import built_in, checkpoints, pipeline
 from .architectures import FOLLOW_YOUR_CANVAS, M3DDM
-from .autoencoder import load_autoencoder
 from .cli import fill_in, make_canvas, make_windows
 from .errors import ConditioningError, SamplingError
-from .guidance import guide_by_text_and_layout
 from .media.video import Clip, read_clip
+from .networks.autoencoder import load_autoencoder
+from .networks.text import encode_text
 from .plan.boxes import Size
 from .plan.canvas import Canvas
 from .plan.rounds import plan_rounds
 from .plan.windows import WindowSettings
 from .presets import Preset, choose_preset
-from .text import encode_text
+from .systems.follow_your_canvas.guidance import guide_by_text_and_layout
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """The network families whose files can be read, and which one a file is of."""
 
 from ..errors import CheckpointError
+from ..networks.weights import Shapes
 from .follow_your_canvas import FOLLOW_YOUR_CANVAS, LAYOUT_PREFIXES, build_layout_encoder, read_layout_config
 from .m3ddm import M3DDM
-from .record import Architecture, Shapes, stored_config
+from .record import Architecture, stored_config
 
 __all__ = [
     "ARCHITECTURES",

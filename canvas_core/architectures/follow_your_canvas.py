@@ -10,7 +10,8 @@ from ..errors import CheckpointError
 from ..models.follow_your_canvas import FollowYourCanvasUNet
 from ..models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
 from ..models.unet_config import UNetConfig
-from .record import Architecture, Shapes, count, override
+from ..networks.weights import Shapes
+from .record import Architecture, count, override
 
 FIRST_RESNET = "down_blocks.{}.resnets.0.conv1.weight"
 

@@ -6,8 +6,9 @@ from typing import Any
 from ..errors import CheckpointError
 from ..models.m3ddm import M3DDMUNet
 from ..models.m3ddm_layers import M3DDMConfig
+from ..networks.weights import Shapes
 from ..presets import Preset
-from .record import Architecture, Shapes, count, override
+from .record import Architecture, count, override
 
 FIRST_RESNET = "down_blocks.{}.resnets.0.conv1.spatial_conv.weight"
 

@@ -8,10 +8,8 @@ from typing import Any
 from torch import nn
 
 from ..errors import CheckpointError
+from ..networks.weights import Shapes
 from ..presets import Preset
-
-Shapes = Mapping[str, tuple[int, ...]]
-"""Key to shape of every tensor of a checkpoint."""
 
 
 @dataclass(frozen=True)

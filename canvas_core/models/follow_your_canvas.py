@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import interpolate, silu
 
 from ..errors import ConditioningError
-from .layers import Attend, Attention, FeedForward, TimestepEmbedding, attend, bind, sinusoid, up_inputs
+from ..networks.layers import Attend, Attention, FeedForward, TimestepEmbedding, attend, bind, sinusoid, up_inputs
 from .motion import MotionModule
 from .preconditioning import CleanGuess
 from .smooth_fill import SmoothFill

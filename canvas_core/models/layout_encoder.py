@@ -12,7 +12,8 @@ from einops import rearrange
 from torch import nn
 
 from ..errors import ConditioningError
-from .layers import Attend, Attention, attend, bind
+from ..networks.layers import Attend, Attention, attend, bind
+from ..networks.resampler import Resampler, feed_forward_of
 
 POOL = 4
 """Frames averaged by each of the two pooling steps."""
@@ -43,15 +44,6 @@ class LayoutEncoderConfig:
     output: int = 1024
 
 
-def _feed_forward(ops: Any, width: int) -> nn.Sequential:
-    return nn.Sequential(
-        ops.LayerNorm(width),
-        ops.Linear(width, 4 * width, bias=False),
-        nn.GELU(),
-        ops.Linear(4 * width, width, bias=False),
-    )
-
-
 def _pool_frames(x: torch.Tensor) -> torch.Tensor:
     """Mean of every four frames, [B, F, L, D] -> [B, F // 4, L, D]; a rest of less than four is dropped."""
     whole = x.shape[1] // POOL * POOL
@@ -67,11 +59,11 @@ class TemporalProjection(nn.Module):
         self.patch_embed = ops.Conv2d(config.features, width, config.patch, stride=config.patch)
         self.attn_temp = Attention(ops, width, config.temporal_heads, inner=config.temporal_inner)
         self.norm_temp = ops.LayerNorm(width)
-        self.ff = _feed_forward(ops, width)
+        self.ff = feed_forward_of(ops, width)
         self.norm1 = ops.LayerNorm(width)
         self.attn_temp_2 = Attention(ops, width, config.temporal_heads, inner=config.temporal_inner)
         self.norm_temp_2 = ops.LayerNorm(width)
-        self.ff_2 = _feed_forward(ops, width)
+        self.ff_2 = feed_forward_of(ops, width)
         self.norm2 = ops.LayerNorm(width)
 
     def forward(self, features: torch.Tensor, attend: Attend) -> torch.Tensor:
@@ -91,52 +83,6 @@ class TemporalProjection(nn.Module):
         return _pool_frames(rearrange(x, "(b l) f c -> b f l c", b=batch))
 
 
-class PerceiverAttention(nn.Module):
-    """Queries attend over the features and themselves."""
-
-    def __init__(self, ops: Any, width: int, heads: int, inner: int):
-        super().__init__()
-        self.heads = heads
-        self.norm1 = ops.LayerNorm(width)
-        self.norm2 = ops.LayerNorm(width)
-        self.to_q = ops.Linear(width, inner, bias=False)
-        self.to_kv = ops.Linear(width, 2 * inner, bias=False)
-        self.to_out = ops.Linear(inner, width, bias=False)
-
-    def forward(self, x: torch.Tensor, queries: torch.Tensor, attend: Attend) -> torch.Tensor:
-        queries = self.norm2(queries)
-        k, v = self.to_kv(torch.cat([self.norm1(x), queries], dim=1)).chunk(2, dim=-1)
-        return self.to_out(attend(self.to_q(queries), k, v, self.heads))
-
-
-class Resampler(nn.Module):
-    """Features [B, L, D] to a fixed number of tokens [B, N, output] (Q-former, IP-Adapter-Plus)."""
-
-    def __init__(self, ops: Any, config: LayoutEncoderConfig):
-        super().__init__()
-        width = config.query_width
-        self.latents = nn.Parameter(
-            torch.empty(1, config.tokens, width, dtype=ops.dtype, device=ops.device).normal_(std=width**-0.5)
-        )
-        self.proj_in = ops.Linear(config.width, width)
-        self.proj_out = ops.Linear(width, config.output)
-        self.norm_out = ops.LayerNorm(config.output)
-        self.layers = nn.ModuleList(
-            nn.ModuleList(
-                [PerceiverAttention(ops, width, config.query_heads, config.query_inner), _feed_forward(ops, width)]
-            )
-            for _ in range(config.depth)
-        )
-
-    def forward(self, x: torch.Tensor, attend: Attend) -> torch.Tensor:
-        x = self.proj_in(x)
-        queries = self.latents.to(x).expand(x.shape[0], -1, -1)
-        for attention, feed_forward in self.layers:
-            queries = queries + attention(x, queries, attend)
-            queries = queries + feed_forward(queries)
-        return self.norm_out(self.proj_out(queries))
-
-
 class LayoutEncoder(nn.Module):
     """SAM features [B, F, L, C] to layout tokens [B, N, output]; keys are those of the published checkpoint."""
 
@@ -147,7 +93,16 @@ class LayoutEncoder(nn.Module):
         ops = bind(operations, dtype, device)
         self.config = config
         self.temporal_proj = TemporalProjection(ops, config)
-        self.image_proj_model = Resampler(ops, config)
+        self.image_proj_model = Resampler(
+            ops,
+            config.width,
+            config.query_width,
+            config.query_heads,
+            config.query_inner,
+            config.depth,
+            config.tokens,
+            config.output,
+        )
 
     def forward(self, features: torch.Tensor, attend: Attend = attend) -> torch.Tensor:
         """Fewer than 16 frames are filled up by repeating the last frame's features. Raises ConditioningError on a bad shape."""

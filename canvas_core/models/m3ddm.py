@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn.functional import silu
 
 from ..errors import ConditioningError
+from ..networks.layers import Attend, Attention, TimestepEmbedding, attend, bind, sinusoid, up_inputs
 from .global_frames import GlobalFrameEncoder
-from .layers import Attend, Attention, TimestepEmbedding, attend, bind, sinusoid, up_inputs
 from .m3ddm_layers import GlobalKeys, M3DDMConfig, PseudoConv3d, Resample, ResnetBlock, SpatialTemporalTransformer
 
 TIME_PERIOD, FPS_PERIOD = 1000, 30

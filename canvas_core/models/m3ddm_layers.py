@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import nn
 from torch.nn.functional import interpolate, silu
 
-from .layers import Attend, Attention, FeedForward, TimestepEmbedding, sinusoid
+from ..networks.layers import Attend, Attention, FeedForward, TimestepEmbedding, sinusoid
 
 FRAME_PERIOD = 1000
 """Longest period of the sinusoid of a frame's place; Stable Diffusion's is 10,000."""

@@ -14,11 +14,12 @@ from torch import nn
 from ..architectures import FOLLOW_YOUR_CANVAS
 from ..media.pictures import write_picture
 from ..models.follow_your_canvas import FollowYourCanvasUNet
-from ..models.layers import attend
 from ..models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
 from ..models.smooth_fill import SmoothFill
 from ..models.unet_config import UNetConfig
-from ..schedule import STEPS, rates, share_noise
+from ..networks.layers import attend
+from ..sampling.noise import share_noise
+from ..schedule import STEPS, rates
 from .data.samples import Material, Samples, SampleSettings
 from .loop import channels_last
 from .release import About, write_release

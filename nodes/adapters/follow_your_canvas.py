@@ -12,7 +12,7 @@ from ...canvas_core.models.follow_your_canvas import FollowYourCanvasUNet
 from ...canvas_core.models.unet_config import UNetConfig
 from ...canvas_core.pixels.placing import cell_mask
 from ...canvas_core.plan.boxes import CELL, Size
-from ...canvas_core.schedule import share_noise
+from ...canvas_core.sampling.noise import share_noise
 from .base import CanvasConfig, CoreNetwork, attend_by_core, frames_of, require_channels, require_kind
 from .conds import CONDExpanded, CONDLayout, CONDRelativeRegion, Layout
 

@@ -7,7 +7,7 @@ import comfy.samplers
 import torch
 from node_helpers import conditioning_set_values
 
-from ...canvas_core.guidance import context_global_guidance, text_layout_guidance
+from ...canvas_core.sampling.guidance import context_global_guidance, text_layout_guidance
 from .base import require_kind
 from .conds import Layout
 from .m3ddm import GlobalContext

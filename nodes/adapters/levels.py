@@ -12,7 +12,7 @@ import torch
 
 from ...canvas_core.errors import SamplingError
 from ...canvas_core.plan.keyframes import ClipPlan, KeyframePlan
-from ...canvas_core.schedule import share_noise
+from ...canvas_core.sampling.noise import share_noise
 from .clip_conds import cut_conds, known_frames, rows, tell_guides
 
 RATIOS = ("downscale_ratio_spacial", "downscale_ratio_temporal")

@@ -9,7 +9,8 @@ import torch
 from comfy.patcher_extension import CallbacksMP
 
 from ...canvas_core.architectures import FOLLOW_YOUR_CANVAS, M3DDM
-from ...canvas_core.checkpoints import Tensors, check_fits, open_checkpoint
+from ...canvas_core.checkpoints import open_checkpoint
+from ...canvas_core.networks.weights import Tensors, check_fits
 from .follow_your_canvas import FollowYourCanvasConfig, FollowYourCanvasModel
 from .m3ddm import M3DDMModel, M3DDMModelConfig
 

@@ -16,13 +16,13 @@ from comfy.cli_args import LatentPreviewMethod, args  # noqa: E402
 
 import nodes as core_nodes  # noqa: E402
 from canvas_core import built_in  # noqa: E402
-from canvas_core.autoencoder import decode, encode, load_autoencoder  # noqa: E402
 from canvas_core.checkpoints import load_unet, open_checkpoint  # noqa: E402
-from canvas_core.guidance import guide_by_text  # noqa: E402
+from canvas_core.networks.autoencoder import decode, encode, load_autoencoder  # noqa: E402
 from canvas_core.pipeline import WindowSettings as HeadlessWindows  # noqa: E402
 from canvas_core.plan.boxes import Box as HeadlessBox  # noqa: E402
-from canvas_core.sampling import ClipConditions, TiledPredictor, denoise, make_scheduler  # noqa: E402
-from canvas_core.schedule import share_noise  # noqa: E402
+from canvas_core.sampling.denoise import ClipConditions, TiledPredictor, denoise, make_scheduler  # noqa: E402
+from canvas_core.sampling.noise import share_noise  # noqa: E402
+from canvas_core.systems.follow_your_canvas.guidance import guide_by_text  # noqa: E402
 
 FILES = (built_in.MODEL, built_in.SAM, built_in.VAE)
 pytestmark = pytest.mark.skipif(

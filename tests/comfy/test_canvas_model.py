@@ -12,10 +12,10 @@ import comfy.sd  # noqa: E402
 import core_models as models  # noqa: E402
 import tiny  # noqa: E402
 
-from canvas_core.guidance import guide_by_text, guide_by_text_and_layout  # noqa: E402
 from canvas_core.pipeline import WindowSettings as HeadlessWindows  # noqa: E402
 from canvas_core.plan.boxes import Box as HeadlessBox  # noqa: E402
-from canvas_core.sampling import ClipConditions, TiledPredictor, denoise, make_scheduler  # noqa: E402
+from canvas_core.sampling.denoise import ClipConditions, TiledPredictor, denoise, make_scheduler  # noqa: E402
+from canvas_core.systems.follow_your_canvas.guidance import guide_by_text, guide_by_text_and_layout  # noqa: E402
 
 windows_adapter = comfy_pack.part("nodes.adapters.windows")
 time_adapter = comfy_pack.part("nodes.adapters.time_windows")

@@ -13,8 +13,8 @@ import comfy.sd  # noqa: E402
 import comfy.utils  # noqa: E402
 import tiny  # noqa: E402
 
-from canvas_core.autoencoder import load_autoencoder  # noqa: E402
 from canvas_core.m3ddm_video import encode_video, prepare_on  # noqa: E402
+from canvas_core.networks.autoencoder import load_autoencoder  # noqa: E402
 from canvas_core.pixels.placing import generation_mask, place_source  # noqa: E402
 from canvas_core.plan.boxes import Size  # noqa: E402
 from canvas_core.plan.canvas import canvas_of_size  # noqa: E402

@@ -16,7 +16,7 @@ from comfy_extras.nodes_custom_sampler import Noise_EmptyNoise, Noise_RandomNois
 from level_runs import SEED, Recorder, random, sample_by_levels, sample_plainly  # noqa: E402
 from threads import one_thread  # noqa: E402, F401 - a fixture
 
-from canvas_core.schedule import share_noise  # noqa: E402
+from canvas_core.sampling.noise import share_noise  # noqa: E402
 
 windows_adapter = comfy_pack.part("nodes.adapters.windows")
 time_adapter = comfy_pack.part("nodes.adapters.time_windows")

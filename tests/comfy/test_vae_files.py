@@ -9,7 +9,7 @@ comfy_pack.load_comfyui()
 
 from comfy.ldm.models.autoencoder import AutoencoderKL  # noqa: E402
 
-from canvas_core.autoencoder import SCALE, decode, encode, load_autoencoder  # noqa: E402
+from canvas_core.networks.autoencoder import SCALE, decode, encode, load_autoencoder  # noqa: E402
 
 SIZES = {
     "double_z": True,

@@ -7,8 +7,8 @@ import tiny_training as tiny
 import torch
 
 from canvas_core.models.block_latent import encode_blocks
-from canvas_core.models.layers import attend
 from canvas_core.models.preconditioning import CleanGuess
+from canvas_core.networks.layers import attend
 from canvas_core.schedule import STEPS, rates
 from canvas_core.training.canvas_task import attend_short, filler, measure_fill, preview_colours
 from canvas_core.training.recipe import read_recipe

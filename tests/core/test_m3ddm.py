@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from canvas_core import fusion, m3ddm
+from canvas_core import m3ddm
 from canvas_core.errors import SamplingError
 from canvas_core.m3ddm import M3DDMClip, M3DDMPredictor, TiledM3DDMPredictor
 from canvas_core.m3ddm_video import M3DDMNetworks, M3DDMSettings, outpaint_m3ddm
@@ -15,6 +15,7 @@ from canvas_core.plan.boxes import Box, Size
 from canvas_core.plan.canvas import Pads, canvas_of_pads
 from canvas_core.plan.keyframes import m3ddm_strides, plan_levels
 from canvas_core.plan.windows import WindowSettings
+from canvas_core.sampling import fusion
 
 TIME = torch.tensor(500)
 CANVAS = canvas_of_pads(Size(48, 64), Pads(16, 8, 16, 8))

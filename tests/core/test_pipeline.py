@@ -8,9 +8,9 @@ import tiny
 import torch
 from recorder import Recorder
 
-from canvas_core.autoencoder import decode, encode
 from canvas_core.errors import ConditioningError
 from canvas_core.evaluation.methods import model_method, propagation_method
+from canvas_core.networks.autoencoder import decode, encode
 from canvas_core.pipeline import Draws, Networks, Settings, outpaint, run_round, seeded_draw, settings_of
 from canvas_core.pixels.fill import fill_hidden
 from canvas_core.pixels.placing import GREY, cell_mask, generation_mask, place_source
@@ -20,7 +20,8 @@ from canvas_core.pixels.texture import add_texture
 from canvas_core.plan.boxes import CELL, Size
 from canvas_core.plan.canvas import Pads, canvas_of_pads
 from canvas_core.presets import Preset
-from canvas_core.schedule import rates, share_noise
+from canvas_core.sampling.noise import share_noise
+from canvas_core.schedule import rates
 
 X0 = replace(tiny.UNET, prediction="x0", spread=(1.0,) * 4, noise_share=0.5, spacing="trailing")
 SIZE = Size(61, 79)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from canvas_core.sampling import make_scheduler
-from canvas_core.schedule import STEPS, rates, share_noise, signal_rates
+from canvas_core.sampling.denoise import make_scheduler
+from canvas_core.sampling.noise import share_noise
+from canvas_core.schedule import STEPS, rates, signal_rates
 
 
 def mixing(frames, share):

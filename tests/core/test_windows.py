@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canvas_core.errors import GeometryError
-from canvas_core.fusion import fuse_frames, fuse_windows
 from canvas_core.plan.boxes import Box, Size
 from canvas_core.plan.windows import (
     PLANNERS,
@@ -23,6 +22,7 @@ from canvas_core.plan.windows import (
     official_weights,
     plan_frames,
 )
+from canvas_core.sampling.fusion import fuse_frames, fuse_windows
 
 lengths = st.integers(1, 300)
 

@@ -5,7 +5,6 @@ import torch
 from diffusers import AutoencoderKL
 from golden import ROOT, fixtures
 
-from canvas_core.autoencoder import decode
 from canvas_core.m3ddm import M3DDMClip, M3DDMPredictor, make_m3ddm_scheduler, sample_clip
 from canvas_core.m3ddm_official import (
     official_canvas,
@@ -16,7 +15,6 @@ from canvas_core.m3ddm_official import (
 )
 from canvas_core.m3ddm_video import M3DDMNetworks, M3DDMSettings, encode_video, sample_video
 from canvas_core.models.global_frames import GlobalFrameEncoder
-from canvas_core.models.layers import attend, bind, sinusoid
 from canvas_core.models.m3ddm import M3DDMUNet
 from canvas_core.models.m3ddm_layers import (
     GlobalKeys,
@@ -26,6 +24,8 @@ from canvas_core.models.m3ddm_layers import (
     ResnetBlock,
     SpatialTemporalTransformer,
 )
+from canvas_core.networks.autoencoder import decode
+from canvas_core.networks.layers import attend, bind, sinusoid
 from canvas_core.pixels.placing import cell_mask
 from canvas_core.plan.boxes import Size
 from canvas_core.plan.keyframes import clip_rate, global_frames, official_m3ddm_plan

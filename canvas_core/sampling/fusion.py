@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import torch
 
-from .plan.boxes import Box
+from ..plan.boxes import Box
 
 
 def fuse_windows(parts: Iterable[tuple[Box, torch.Tensor]], weights: torch.Tensor, total: torch.Tensor) -> torch.Tensor:

@@ -10,9 +10,9 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 
-from .checkpoints import TensorFile, open_tensors
-from .errors import CheckpointError
-from .plan.boxes import CELL
+from ..errors import CheckpointError
+from ..plan.boxes import CELL
+from .weights import TensorFile, open_tensors
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import torch
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from .errors import ConditioningError
+from ..errors import ConditioningError
 
 
 def encode_text(base: str | Path, prompts: list[str], device: str = "cpu") -> torch.Tensor:

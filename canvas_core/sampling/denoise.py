@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import torch
 from diffusers import DDIMScheduler
 
-from .errors import SamplingError
+from ..errors import SamplingError
+from ..plan.boxes import CELL, Box, Size
+from ..plan.windows import WindowSettings, frame_weights
+from ..relative_region import relative_region
+from ..schedule import STEPS, ddim_step, rates, trailing_times
+from ..systems.follow_your_canvas.guidance import Branch, Guidance
 from .fusion import fuse_frames, fuse_windows
-from .guidance import Branch, Guidance
-from .plan.boxes import CELL, Box, Size
-from .plan.windows import WindowSettings, frame_weights
-from .relative_region import relative_region
-from .schedule import STEPS, ddim_step, rates, trailing_times
 
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """predict(x [F, C, H, W], timestep) -> the network's prediction on the whole canvas, same shape."""

@@ -1,0 +1,1 @@
+"""Follow-Your-Canvas, and the built-in model, which is a configuration of it."""

@@ -2,12 +2,12 @@
 
 import torch
 
-from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet
-from canvas_core.models.unet_config import UNetConfig
 from canvas_core.plan.boxes import Box
 from canvas_core.plan.windows import WindowSettings
-from canvas_core.sampling.denoise import ClipConditions, TiledPredictor
+from canvas_core.systems.follow_your_canvas.conditions import ClipConditions, TiledPredictor
+from canvas_core.systems.follow_your_canvas.config import UNetConfig
 from canvas_core.systems.follow_your_canvas.guidance import guide_by_text
+from canvas_core.systems.follow_your_canvas.network import FollowYourCanvasUNet
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FRAMES = 4

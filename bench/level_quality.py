@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from canvas_core import built_in, checkpoints, pipeline
+from canvas_core import pipeline
 from canvas_core.evaluation.measure import frame_steps, measure, psnr
 from canvas_core.evaluation.protocol import SHARES, SIZE, hide_sides, square
 from canvas_core.long_video import outpaint_long
@@ -29,7 +29,9 @@ from canvas_core.pixels.placing import generation_mask
 from canvas_core.plan.boxes import Size
 from canvas_core.plan.canvas import Canvas
 from canvas_core.plan.keyframes import KeyframePlan, plan_levels
-from canvas_core.presets import choose_preset
+from canvas_core.systems import built_in
+from canvas_core.systems import checkpoint as checkpoints
+from canvas_core.systems.presets import choose_preset
 
 STRIDES, NEAR = (15, 5, 1), (2, 1)
 """M3DDM's, and such that neighbouring key frames still show the same to a model that was trained on slow motion."""

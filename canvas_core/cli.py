@@ -22,10 +22,11 @@ from .options import (
 )
 from .plan.boxes import Size
 from .plan.canvas import Canvas, Pads, canvas_of_aspect, canvas_of_pads, canvas_of_size
-from .plan.keyframes import CLIP, OVERLAP, KeyframePlan, plan_levels, published_strides
+from .plan.keyframes import CLIP, OVERLAP, KeyframePlan, plan_levels
 from .plan.windows import WindowSettings
-from .presets import Preset
-from .relative_region import CONVENTIONS
+from .systems.catalogue import STRIDES
+from .systems.follow_your_canvas.relative_region import CONVENTIONS
+from .systems.presets import Preset
 
 DEMO_CLIP = Path(__file__).resolve().parents[1] / "demo" / "clip.mp4"
 
@@ -132,7 +133,7 @@ def make_levels(args: argparse.Namespace, length: int) -> KeyframePlan:
     """The clips that --levels asks for; M3DDM's when it was left out."""
     strides = args.levels or "m3ddm"
     if isinstance(strides, str):
-        strides = published_strides(strides, length)
+        strides = STRIDES[strides](length)
     return plan_levels(length, strides, args.clip, args.clip_overlap)
 
 

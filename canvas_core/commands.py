@@ -4,8 +4,6 @@ import argparse
 
 import torch
 
-from . import built_in, checkpoints
-from .architectures import FOLLOW_YOUR_CANVAS, M3DDM
 from .atomic_write import refuse_same
 from .cli import make_canvas, make_levels, make_windows
 from .demo import run_demo
@@ -20,9 +18,13 @@ from .media.video import check_writable, open_source, read_clip, write_clip
 from .pixels.eight_bit import to_levels
 from .plan.boxes import Box
 from .plan.rounds import Round, plan_rounds
-from .presets import choose_preset
 from .running import choose_device, frames_asked, goes_by_levels, load_networks, open_model, run_outpaint
 from .running_levels import prepare_job
+from .systems import built_in
+from .systems import checkpoint as checkpoints
+from .systems.follow_your_canvas.files import FOLLOW_YOUR_CANVAS
+from .systems.m3ddm.files import M3DDM
+from .systems.presets import choose_preset
 
 
 def outpaint(args: argparse.Namespace) -> None:

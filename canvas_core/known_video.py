@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import torch
 
 from .errors import SamplingError
-from .models.layout_encoder import layout_tokens
-from .models.sam import encode_frames
 from .networks.autoencoder import encode
 from .pipeline import Networks, Settings
 from .pixels.fill import fill_hidden
@@ -15,6 +13,8 @@ from .pixels.placed import Frames, PlacedFrames, batches, stack_placed
 from .pixels.placing import cell_mask
 from .plan.keyframes import ClipPlan, KeyframePlan
 from .progress import Watch, unwatched
+from .systems.follow_your_canvas.layout_encoder import layout_tokens
+from .systems.follow_your_canvas.sam import encode_frames
 
 AT_ONCE = 16
 """Frames that are encoded together."""

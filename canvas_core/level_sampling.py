@@ -7,10 +7,11 @@ import torch
 from .known_video import KnownVideo, Tokens
 from .pipeline import Networks, Settings, sample_clip
 from .plan.boxes import Box
-from .plan.keyframes import ClipPlan, KeyframePlan, clip_stride
+from .plan.keyframes import ClipPlan, KeyframePlan
 from .progress import Watch, unwatched
-from .sampling.denoise import ClipConditions
 from .sampling.noise import share_noise
+from .systems.follow_your_canvas.conditions import ClipConditions
+from .systems.follow_your_canvas.settings import clip_stride
 
 
 def sample_levels(

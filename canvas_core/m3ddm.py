@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from diffusers import PNDMScheduler
 
-from .models.m3ddm import M3DDMUNet
-from .models.m3ddm_layers import GlobalKeys
 from .plan.boxes import Box, Size
 from .plan.windows import WindowSettings
 from .sampling.denoise import denoise
 from .sampling.fusion import fuse_windows
 from .sampling.guidance import context_global_guidance
+from .systems.m3ddm.layers import GlobalKeys
+from .systems.m3ddm.network import M3DDMUNet
 
 CONTEXT_SCALE, GLOBAL_SCALE = 2.0, 4.0
 """Published guidance scales."""

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn.functional import interpolate
 
 from .errors import SamplingError
 from .m3ddm import (
@@ -22,8 +21,6 @@ from .m3ddm import (
     TiledM3DDMPredictor,
     sample_clip,
 )
-from .models.m3ddm import M3DDMUNet
-from .models.m3ddm_layers import GlobalKeys
 from .networks.autoencoder import decode, encode
 from .pixels.compositing import paste_frames
 from .pixels.fill import fill_hidden
@@ -32,19 +29,20 @@ from .pixels.placed import Frames, OnCanvas, batches
 from .pixels.placing import cell_mask, generation_mask, place_source
 from .plan.boxes import CELL
 from .plan.canvas import Canvas
-from .plan.keyframes import ClipPlan, KeyframePlan, clip_rate, global_frames
+from .plan.keyframes import ClipPlan, KeyframePlan
 from .plan.windows import WindowSettings
 from .progress import Watch, unwatched
 from .sampling.denoise import check_steps
+from .systems.m3ddm.global_frames import global_frames, stretch
+from .systems.m3ddm.layers import GlobalKeys
+from .systems.m3ddm.network import M3DDMUNet
+from .systems.m3ddm.plan import clip_rate
 
 AT_ONCE = 16
 """Frames whose pixels are held."""
 
 WINDOW, OVERLAP = 256, 64
 """Pixels; the published canvas is one window."""
-
-GLOBAL_SIDE = 256
-"""Pixels; global frames are stretched to this square, as published."""
 
 
 class Prepared(NamedTuple):
@@ -157,13 +155,6 @@ def encode_video(
         mask=cell_mask(prepared.mask[None]),
         rate=rate,
     )
-
-
-def stretch(frame: torch.Tensor) -> torch.Tensor:
-    """A global frame [h, w, 3] uint8 as [1, 256, 256, 3] 0..1, whatever its shape, as published."""
-    x = frame.permute(2, 0, 1)[None].float() / 255
-    side = (GLOBAL_SIDE, GLOBAL_SIDE)
-    return interpolate(x, size=side, mode="bilinear", antialias=True).clamp(0, 1).permute(0, 2, 3, 1)
 
 
 def _encode(networks: M3DDMNetworks, frames: torch.Tensor) -> torch.Tensor:

@@ -7,10 +7,11 @@ from pathlib import Path
 from .errors import GeometryError
 from .pixels.fill import FILLS
 from .plan.canvas import ANCHORS, ASPECTS
-from .plan.keyframes import CLIP, OVERLAP, STRIDES, read_strides
+from .plan.keyframes import CLIP, OVERLAP, read_strides
 from .plan.windows import PLANNERS, WEIGHTS
-from .presets import DEFAULT
-from .relative_region import CONVENTIONS
+from .systems.catalogue import STRIDES
+from .systems.follow_your_canvas.relative_region import CONVENTIONS
+from .systems.presets import DEFAULT
 
 DTYPES = ("float32", "float16", "bfloat16")
 

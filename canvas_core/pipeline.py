@@ -8,33 +8,32 @@ import torch
 from segment_anything.modeling import ImageEncoderViT
 
 from .errors import SamplingError
-from .models.layout_encoder import LayoutEncoder, layout_tokens
-from .models.sam import encode_frames, to_levels_official
 from .networks.autoencoder import decode, encode
-from .pixels.compositing import PASTES, inward_alpha, paste_as_published, paste_source, require_centred
+from .pixels.compositing import inward_alpha, paste_source
 from .pixels.eight_bit import to_levels
 from .pixels.fill import FILLS, fill_hidden
 from .pixels.finishing import Finishing
 from .pixels.placing import GREY, cell_mask, generation_mask, place_source, trim_frames
 from .pixels.propagation import propagate
 from .plan.boxes import CELL
-from .plan.canvas import Canvas, official_known_box, require_cells
+from .plan.canvas import Canvas, require_cells
 from .plan.rounds import START_FROM, Round, plan_rounds
 from .plan.windows import WindowSettings
-from .presets import Preset
-from .sampling.denoise import (
-    ClipConditions,
-    Held,
-    Predict,
-    Start,
-    TiledPredictor,
-    check_steps,
-    denoise,
-    hold_frames,
-    make_scheduler,
-)
+from .sampling.denoise import Held, Predict, Start, check_steps, denoise, hold_frames
 from .sampling.noise import share_noise
+from .systems.follow_your_canvas.conditions import ClipConditions, TiledPredictor
 from .systems.follow_your_canvas.guidance import Guidance, guide_by_text
+from .systems.follow_your_canvas.layout_encoder import LayoutEncoder, layout_tokens
+from .systems.follow_your_canvas.official import (
+    PASTES,
+    official_known_box,
+    paste_as_published,
+    require_centred,
+    to_levels_official,
+)
+from .systems.follow_your_canvas.sam import encode_frames
+from .systems.follow_your_canvas.solver import make_scheduler
+from .systems.presets import Preset
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from . import built_in, checkpoints, pipeline
-from .architectures import FOLLOW_YOUR_CANVAS, M3DDM
+from . import pipeline
 from .cli import fill_in, make_canvas, make_windows
 from .errors import ConditioningError, SamplingError
 from .media.video import Clip, read_clip
@@ -20,8 +19,12 @@ from .plan.boxes import Size
 from .plan.canvas import Canvas
 from .plan.rounds import plan_rounds
 from .plan.windows import WindowSettings
-from .presets import Preset, choose_preset
+from .systems import built_in
+from .systems import checkpoint as checkpoints
+from .systems.follow_your_canvas.files import FOLLOW_YOUR_CANVAS
 from .systems.follow_your_canvas.guidance import guide_by_text_and_layout
+from .systems.m3ddm.files import M3DDM
+from .systems.presets import Preset, choose_preset
 
 
 @dataclass(frozen=True)

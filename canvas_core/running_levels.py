@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from tqdm import tqdm
 
-from . import checkpoints, m3ddm_video, pipeline
-from .architectures import M3DDM
+from . import m3ddm_video, pipeline
 from .cli import make_canvas, make_levels, make_windows
 from .long_video import outpaint_long, work_units
 from .m3ddm import CONTEXT_SCALE, GLOBAL_SCALE
@@ -28,6 +27,8 @@ from .running import (
     load_vae,
     make_settings,
 )
+from .systems import checkpoint as checkpoints
+from .systems.m3ddm.files import M3DDM
 
 Run = Callable[[Watch], Iterator[torch.Tensor]]
 """run(watch) -> finished frames [H, W, 3] 0..1."""

@@ -5,10 +5,11 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..canvas_core.errors import GeometryError
-from ..canvas_core.pixels.compositing import PASTES, paste_as_published, paste_borrowed, paste_source
+from ..canvas_core.pixels.compositing import paste_borrowed, paste_source
 from ..canvas_core.pixels.finishing import finish_hidden
 from ..canvas_core.pixels.placing import generation_mask, place_source, trim_frames
 from ..canvas_core.plan.canvas import Canvas
+from ..canvas_core.systems.follow_your_canvas.official import PASTES, paste_as_published
 from . import sockets
 
 

@@ -11,7 +11,7 @@ from ..canvas_core.plan.boxes import Size
 from ..canvas_core.plan.canvas import Canvas, require_cells
 from ..canvas_core.plan.keyframes import KeyframePlan
 from ..canvas_core.plan.windows import WindowSettings
-from ..canvas_core.relative_region import CONVENTIONS
+from ..canvas_core.systems.follow_your_canvas.relative_region import CONVENTIONS
 from . import sockets
 from .adapters.conds import Layout, span_of
 from .adapters.guider import ContextGlobalGuider, TextLayoutGuider

@@ -7,10 +7,9 @@ import torch
 from comfy_api.latest import io
 
 from ..canvas_core.errors import ConditioningError, GeometryError
-from ..canvas_core.m3ddm_video import stretch
 from ..canvas_core.pixels.fill import Report, fill_hidden
 from ..canvas_core.plan.boxes import CELL, Size
-from ..canvas_core.plan.keyframes import global_frames
+from ..canvas_core.systems.m3ddm.global_frames import global_frames, stretch
 from . import sockets
 from .adapters.m3ddm import GlobalContext
 from .adapters.progress import watch_works

@@ -6,19 +6,12 @@ from comfy_api.latest import io, ui
 
 from ..canvas_core.drawing.keyframes import draw_levels
 from ..canvas_core.errors import GeometryError
-from ..canvas_core.plan.keyframes import (
-    CLIP,
-    OVERLAP,
-    STRIDES,
-    KeyframePlan,
-    plan_levels,
-    published_strides,
-    read_strides,
-)
+from ..canvas_core.plan.keyframes import CLIP, OVERLAP, KeyframePlan, plan_levels, read_strides
+from ..canvas_core.systems.catalogue import STRIDES
 from . import sockets
 from .adapters.levels import sample_levels
 
-CUSTOM = ", ".join(map(str, STRIDES["m3ddm"]))
+CUSTOM = "15, 5, 1"
 
 HOW = [
     io.DynamicCombo.Option("m3ddm", []),
@@ -41,7 +34,7 @@ def _strides(how: dict[str, Any] | None, length: int) -> tuple[int, ...]:
     """The strides of a choice; the published ones without levels that a short clip has no second frame for."""
     match how:
         case {"strides": ("m3ddm" | "globalpaint") as name}:
-            return published_strides(name, length)
+            return STRIDES[name](length)
         case {"strides": "one level"}:
             return (1,)
         case {"strides": "custom", "list": text}:

@@ -8,7 +8,7 @@ from ..pixels.fill import fill_hidden
 from ..pixels.propagation import propagate
 from ..pixels.texture import add_texture
 from ..plan.canvas import Canvas
-from ..presets import Preset
+from ..systems.presets import Preset
 from .protocol import Outpaint, filling
 
 

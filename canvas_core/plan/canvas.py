@@ -157,13 +157,3 @@ def require_cells(canvas: Canvas, cell: int = CELL) -> None:
         raise GeometryError(
             f"the canvas is {canvas.size}, but the latents need multiples of {cell}; snap it to {fitting} by setting the multiple to {cell}"
         )
-
-
-def official_known_box(canvas: Size, source: Size) -> Box | None:
-    """Follow-Your-Canvas's known region: equal pads of int((canvas - source) / 2) on opposite sides.
-
-    An odd difference makes the box one pixel larger than the source. Without any pad the published code
-    treats everything as unknown, which is returned as None.
-    """
-    top, left = (canvas.h - source.h) // 2, (canvas.w - source.w) // 2
-    return None if top == left == 0 else Box(top, left, canvas.h - 2 * top, canvas.w - 2 * left)

@@ -12,17 +12,6 @@ from ..errors import GeometryError
 CLIP, OVERLAP = 16, 1
 """Frames of a clip, and how many it shares with the next one of its level: M3DDM's and GlobalPaint's."""
 
-STRIDES = {"m3ddm": (15, 5, 1), "globalpaint": (3, 1)}
-"""Published strides by name. M3DDM's are those of its code; its paper draws 30, 15, 1. GlobalPaint's follow from its demos."""
-
-SHORT = 50
-"""Frames below which M3DDM leaves out the key frames."""
-
-GLOBAL_FRAMES = 16
-
-LONGEST_STRIDE = 16
-"""Frame stride that Follow-Your-Canvas was trained with at most."""
-
 
 @dataclass(frozen=True)
 class ClipPlan:
@@ -104,18 +93,6 @@ def _cut(level: Sequence[int], clip: int, overlap: int) -> list[tuple[int, ...]]
     return [tuple(level[start : start + clip]) for start in dict.fromkeys(starts)]
 
 
-def m3ddm_strides(length: int) -> tuple[int, ...]:
-    """M3DDM's strides for a video: key frames only from 50 frames on."""
-    return STRIDES["m3ddm"] if length >= SHORT else (1,)
-
-
-def published_strides(name: str, length: int) -> tuple[int, ...]:
-    """The strides of STRIDES by name, without those that a video of `length` frames is too short for."""
-    if name == "m3ddm":
-        return m3ddm_strides(length)
-    return tuple(stride for stride in STRIDES[name] if stride == 1 or stride < length)
-
-
 def read_strides(text: str) -> tuple[int, ...]:
     """Strides from a text such as "15, 5, 1". Raises GeometryError when it holds anything but whole numbers."""
     try:
@@ -124,42 +101,3 @@ def read_strides(text: str) -> tuple[int, ...]:
         raise GeometryError(
             f"the list of strides is {text!r}, but must be whole numbers with commas between them, such as 15, 5, 1"
         ) from None
-
-
-def official_m3ddm_plan(length: int) -> KeyframePlan:
-    """The plan of alimama-creative/M3DDM-Video-Outpainting @ e2ccd7c, faults included.
-
-    Clips are filled up with copies of the last frame, whatever the stride; a frame keeps its first latent and its last
-    picture; pictures of filled-up slots are numbered on, beyond the end too; a video of one frame has no clip at all, and one
-    whose length exceeds a multiple of the stride may end before its last key frame. `plan_levels` does none of this.
-    """
-    strides, done, clips = m3ddm_strides(length), set[int](), []
-    for stride in strides:
-        level = range(0, length, stride)
-        for start in range(0, max(length // stride - 1, 0), CLIP - OVERLAP):
-            own = tuple(level[start : start + CLIP])
-            frames = own + (length - 1,) * (CLIP - len(own))
-            guides = tuple(slot for slot, frame in enumerate(frames) if frame in done)
-            firsts = {frame: slot for slot, frame in reversed(list(enumerate(frames))) if frame not in done}
-            shows = tuple((slot, own[0] + slot * stride) for slot in range(CLIP))
-            clips.append(ClipPlan(stride, frames, guides, tuple(sorted(firsts.values())), shows))
-            done.update(frames)
-    return KeyframePlan(length, strides, tuple(clips))
-
-
-def global_frames(length: int, count: int = GLOBAL_FRAMES) -> tuple[int, ...]:
-    """Frames spread evenly over a video, as M3DDM shows them to every clip; short videos repeat some."""
-    return tuple(int(index * (length - 1) / max(count - 1, 1)) for index in range(count))
-
-
-def clip_stride(fps: int, stride: int) -> int:
-    """The frame stride that Follow-Your-Canvas is told for a level, of the 2 to 16 it was trained with."""
-    return min(fps * stride, LONGEST_STRIDE)
-
-
-def clip_rate(fps: float, stride: int, official: bool = False) -> float:
-    """Frames of a level per second of the video, as M3DDM is told: a whole number, at least 1.
-
-    `official` cuts as the published code does (fps // stride), which gives 0 for strides above the rate.
-    """
-    return float(fps // stride) if official else max(1.0, round(fps / stride))

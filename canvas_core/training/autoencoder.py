@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 
 from ..errors import TrainingError
 from ..media.pictures import write_picture
-from ..models.block_latent import encode_blocks
 from ..plan.boxes import Size
+from ..systems.follow_your_canvas.block_latent import encode_blocks
 from .block_transform import as_encoder, learn_blocks
 from .data.pictures import cut_view
 from .data.scenes.scenes import render_scene

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from ..errors import CheckpointError
-from ..models.block_latent import encode_blocks
 from ..plan.boxes import CELL
+from ..systems.follow_your_canvas.block_latent import encode_blocks
 from .tiny_autoencoder import TinyEncoder
 
 VALUES = 3 * CELL * CELL

@@ -11,15 +11,15 @@ import torch
 from segment_anything.modeling import ImageEncoderViT
 from torch import nn
 
-from ..architectures import FOLLOW_YOUR_CANVAS
 from ..media.pictures import write_picture
-from ..models.follow_your_canvas import FollowYourCanvasUNet
-from ..models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
-from ..models.smooth_fill import SmoothFill
-from ..models.unet_config import UNetConfig
 from ..networks.layers import attend
 from ..sampling.noise import share_noise
-from ..schedule import STEPS, rates
+from ..systems.follow_your_canvas.config import LayoutEncoderConfig, UNetConfig
+from ..systems.follow_your_canvas.files import FOLLOW_YOUR_CANVAS
+from ..systems.follow_your_canvas.layout_encoder import LayoutEncoder
+from ..systems.follow_your_canvas.network import FollowYourCanvasUNet
+from ..systems.follow_your_canvas.schedule import STEPS, rates
+from ..systems.follow_your_canvas.smooth_fill import SmoothFill
 from .data.samples import Material, Samples, SampleSettings
 from .loop import channels_last
 from .release import About, write_release

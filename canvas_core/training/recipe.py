@@ -14,8 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from ..errors import TrainingError
-from ..models.layout_encoder import LayoutEncoderConfig
-from ..models.unet_config import UNetConfig
+from ..systems.follow_your_canvas.config import LayoutEncoderConfig, UNetConfig
 from .autoencoder import AutoencoderSettings, AutoencoderTask
 from .block_transform import read_blocks
 from .canvas_task import CanvasTask, EyeSettings, LossSettings

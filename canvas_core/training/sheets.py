@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ..models.block_latent import decode_blocks
-from ..schedule import ddim_step, trailing_times
+from ..systems.follow_your_canvas.block_latent import decode_blocks
+from ..systems.follow_your_canvas.schedule import ddim_step, trailing_times
 
 FEW = 6
 """Steps of the second sample."""

@@ -8,8 +8,8 @@ from comfy.conds import CONDRegular
 
 from ...canvas_core.errors import ConditioningError
 from ...canvas_core.plan.boxes import CELL, Box, Size
-from ...canvas_core.plan.keyframes import clip_stride
-from ...canvas_core.relative_region import relative_region
+from ...canvas_core.systems.follow_your_canvas.relative_region import relative_region
+from ...canvas_core.systems.follow_your_canvas.settings import clip_stride
 
 Span = range | tuple[int, ...]
 """Frames that are sampled together"""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ...canvas_core import built_in
+from ...canvas_core.systems import built_in
 
 SAM_FOLDER = "sams"
 """The folder other packs use for Segment Anything."""

@@ -9,11 +9,11 @@ from comfy.conds import CONDRegular
 from comfy.model_base import BaseModel, ModelType
 
 from ...canvas_core.errors import ConditioningError
-from ...canvas_core.models.m3ddm import M3DDMUNet
-from ...canvas_core.models.m3ddm_layers import GlobalKeys
 from ...canvas_core.pixels.placing import cell_mask
 from ...canvas_core.plan.boxes import CELL, Size
-from ...canvas_core.plan.keyframes import clip_rate
+from ...canvas_core.systems.m3ddm.layers import GlobalKeys
+from ...canvas_core.systems.m3ddm.network import M3DDMUNet
+from ...canvas_core.systems.m3ddm.plan import clip_rate
 from .base import CanvasConfig, CoreNetwork, attend_by_core, frames_of, require_channels, require_kind
 from .conds import CONDExpanded
 

@@ -8,9 +8,10 @@ import comfy.utils
 import torch
 from comfy.patcher_extension import CallbacksMP
 
-from ...canvas_core.architectures import FOLLOW_YOUR_CANVAS, M3DDM
-from ...canvas_core.checkpoints import open_checkpoint
 from ...canvas_core.networks.weights import Tensors, check_fits
+from ...canvas_core.systems.checkpoint import open_checkpoint
+from ...canvas_core.systems.follow_your_canvas.files import FOLLOW_YOUR_CANVAS
+from ...canvas_core.systems.m3ddm.files import M3DDM
 from .follow_your_canvas import FollowYourCanvasConfig, FollowYourCanvasModel
 from .m3ddm import M3DDMModel, M3DDMModelConfig
 

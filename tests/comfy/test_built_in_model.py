@@ -15,14 +15,16 @@ import latent_preview  # noqa: E402
 from comfy.cli_args import LatentPreviewMethod, args  # noqa: E402
 
 import nodes as core_nodes  # noqa: E402
-from canvas_core import built_in  # noqa: E402
-from canvas_core.checkpoints import load_unet, open_checkpoint  # noqa: E402
 from canvas_core.networks.autoencoder import decode, encode, load_autoencoder  # noqa: E402
 from canvas_core.pipeline import WindowSettings as HeadlessWindows  # noqa: E402
 from canvas_core.plan.boxes import Box as HeadlessBox  # noqa: E402
-from canvas_core.sampling.denoise import ClipConditions, TiledPredictor, denoise, make_scheduler  # noqa: E402
+from canvas_core.sampling.denoise import denoise  # noqa: E402
 from canvas_core.sampling.noise import share_noise  # noqa: E402
+from canvas_core.systems import built_in  # noqa: E402
+from canvas_core.systems.checkpoint import load_unet, open_checkpoint  # noqa: E402
+from canvas_core.systems.follow_your_canvas.conditions import ClipConditions, TiledPredictor  # noqa: E402
 from canvas_core.systems.follow_your_canvas.guidance import guide_by_text  # noqa: E402
+from canvas_core.systems.follow_your_canvas.solver import make_scheduler  # noqa: E402
 
 FILES = (built_in.MODEL, built_in.SAM, built_in.VAE)
 pytestmark = pytest.mark.skipif(
@@ -35,7 +37,7 @@ conds_adapter = comfy_pack.part("nodes.adapters.conds")
 pack_boxes = comfy_pack.part("canvas_core.plan.boxes")
 pack_canvas = comfy_pack.part("canvas_core.pixels.placing")
 windows = comfy_pack.part("canvas_core.plan.windows")
-relative_region = comfy_pack.part("canvas_core.relative_region").relative_region
+relative_region = comfy_pack.part("canvas_core.systems.follow_your_canvas.relative_region").relative_region
 
 FRAMES, C, H, W = 5, 32, 13, 19
 ANCHOR = pack_boxes.Box(16, 24, 56, 72)

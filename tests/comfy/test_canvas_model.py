@@ -14,8 +14,10 @@ import tiny  # noqa: E402
 
 from canvas_core.pipeline import WindowSettings as HeadlessWindows  # noqa: E402
 from canvas_core.plan.boxes import Box as HeadlessBox  # noqa: E402
-from canvas_core.sampling.denoise import ClipConditions, TiledPredictor, denoise, make_scheduler  # noqa: E402
+from canvas_core.sampling.denoise import denoise  # noqa: E402
+from canvas_core.systems.follow_your_canvas.conditions import ClipConditions, TiledPredictor  # noqa: E402
 from canvas_core.systems.follow_your_canvas.guidance import guide_by_text, guide_by_text_and_layout  # noqa: E402
+from canvas_core.systems.follow_your_canvas.solver import make_scheduler  # noqa: E402
 
 windows_adapter = comfy_pack.part("nodes.adapters.windows")
 time_adapter = comfy_pack.part("nodes.adapters.time_windows")
@@ -24,7 +26,7 @@ core = comfy_pack.part("canvas_core.plan.windows")
 errors = comfy_pack.part("canvas_core.errors")
 pack_boxes = comfy_pack.part("canvas_core.plan.boxes")
 pack_canvas = comfy_pack.part("canvas_core.pixels.placing")
-relative_region = comfy_pack.part("canvas_core.relative_region").relative_region
+relative_region = comfy_pack.part("canvas_core.systems.follow_your_canvas.relative_region").relative_region
 
 FRAMES, H, W = 5, 13, 19
 ANCHOR = pack_boxes.Box(16, 24, 56, 72)

@@ -18,7 +18,7 @@ from canvas_core.networks.autoencoder import load_autoencoder  # noqa: E402
 from canvas_core.pixels.placing import generation_mask, place_source  # noqa: E402
 from canvas_core.plan.boxes import Size  # noqa: E402
 from canvas_core.plan.canvas import canvas_of_size  # noqa: E402
-from canvas_core.plan.keyframes import global_frames  # noqa: E402
+from canvas_core.systems.m3ddm.global_frames import global_frames  # noqa: E402
 
 CanvasGlobalFrames = comfy_pack.part("nodes.global_frames").CanvasGlobalFrames
 errors = comfy_pack.part("canvas_core.errors")

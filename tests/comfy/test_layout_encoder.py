@@ -7,10 +7,10 @@ comfy_pack.load_pack()
 
 import tiny  # noqa: E402
 
-from canvas_core.checkpoints import load_layout_encoder, load_sam, open_checkpoint  # noqa: E402
-from canvas_core.models.layout_encoder import layout_tokens  # noqa: E402
-from canvas_core.models.sam import encode_frames  # noqa: E402
 from canvas_core.pixels.eight_bit import to_levels  # noqa: E402
+from canvas_core.systems.checkpoint import load_layout_encoder, load_sam, open_checkpoint  # noqa: E402
+from canvas_core.systems.follow_your_canvas.layout_encoder import layout_tokens  # noqa: E402
+from canvas_core.systems.follow_your_canvas.sam import encode_frames  # noqa: E402
 
 
 def test_tokens_equal_the_headless_ones(tmp_path):

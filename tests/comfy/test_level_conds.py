@@ -14,9 +14,9 @@ import core_models as models  # noqa: E402
 import tiny  # noqa: E402
 from level_runs import Recorder, random, sample_by_levels, sample_plainly  # noqa: E402
 
-from canvas_core.checkpoints import load_layout_encoder, load_sam, open_checkpoint  # noqa: E402
-from canvas_core.models.sam import encode_frames  # noqa: E402
 from canvas_core.pixels.eight_bit import to_levels  # noqa: E402
+from canvas_core.systems.checkpoint import load_layout_encoder, load_sam, open_checkpoint  # noqa: E402
+from canvas_core.systems.follow_your_canvas.sam import encode_frames  # noqa: E402
 
 clip_conds = comfy_pack.part("nodes.adapters.clip_conds")
 conds_adapter = comfy_pack.part("nodes.adapters.conds")

@@ -18,10 +18,10 @@ import core_models as models  # noqa: E402
 import tiny  # noqa: E402
 from threads import one_thread  # noqa: E402, F401 - a fixture
 
-from canvas_core.checkpoints import load_unet, open_checkpoint  # noqa: E402
 from canvas_core.m3ddm import M3DDMClip, M3DDMPredictor, TiledM3DDMPredictor  # noqa: E402
 from canvas_core.pixels.placing import generation_mask  # noqa: E402
 from canvas_core.plan.windows import WindowSettings as HeadlessWindows  # noqa: E402
+from canvas_core.systems.checkpoint import load_unet, open_checkpoint  # noqa: E402
 
 adapter = comfy_pack.part("nodes.adapters.m3ddm")
 guider_adapter = comfy_pack.part("nodes.adapters.guider")

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from tiny import seeded
 
 from canvas_core.errors import CheckpointError, TrainingError
-from canvas_core.models.block_latent import decode_blocks, encode_blocks
 from canvas_core.networks.autoencoder import decode, encode, load_autoencoder
+from canvas_core.systems.follow_your_canvas.block_latent import decode_blocks, encode_blocks
 from canvas_core.training.block_transform import as_encoder, learn_blocks, read_blocks
 from canvas_core.training.data.pictures import read_pictures
 from canvas_core.training.tiny_autoencoder import TinyDecoder, TinyEncoder

@@ -9,14 +9,14 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from canvas_core import built_in
-from canvas_core.checkpoints import load_layout_encoder, load_sam, load_unet, open_checkpoint
 from canvas_core.cli import DEMO_CLIP, main
 from canvas_core.media.video import read_clip, write_clip
 from canvas_core.networks.autoencoder import decode, encode, load_autoencoder
 from canvas_core.plan.boxes import Size
 from canvas_core.plan.canvas import Pads, canvas_of_aspect, canvas_of_pads, canvas_of_size
-from canvas_core.presets import DEFAULT
+from canvas_core.systems import built_in
+from canvas_core.systems.checkpoint import load_layout_encoder, load_sam, load_unet, open_checkpoint
+from canvas_core.systems.presets import DEFAULT
 from canvas_core.training.block_transform import read_blocks
 from canvas_core.training.recipe import _read_encoder, read_configuration
 

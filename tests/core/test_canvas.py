@@ -16,9 +16,9 @@ from canvas_core.plan.canvas import (
     canvas_of_aspect,
     canvas_of_pads,
     canvas_of_size,
-    official_known_box,
     require_cells,
 )
+from canvas_core.systems.follow_your_canvas.official import official_known_box
 
 sides = st.integers(1, 90)
 sizes = st.builds(Size, sides, sides)

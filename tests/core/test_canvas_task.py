@@ -6,10 +6,10 @@ import pytest
 import tiny_training as tiny
 import torch
 
-from canvas_core.models.block_latent import encode_blocks
-from canvas_core.models.preconditioning import CleanGuess
 from canvas_core.networks.layers import attend
-from canvas_core.schedule import STEPS, rates
+from canvas_core.systems.follow_your_canvas.block_latent import encode_blocks
+from canvas_core.systems.follow_your_canvas.clean_guess import CleanGuess
+from canvas_core.systems.follow_your_canvas.schedule import STEPS, rates
 from canvas_core.training.canvas_task import attend_short, filler, measure_fill, preview_colours
 from canvas_core.training.recipe import read_recipe
 

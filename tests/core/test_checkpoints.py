@@ -15,11 +15,11 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from canvas_core.checkpoints import convert, describe, load_layout_encoder, load_sam, load_unet, open_checkpoint
 from canvas_core.errors import CheckpointError
-from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet
 from canvas_core.networks.autoencoder import decode, encode, load_autoencoder
 from canvas_core.networks.weights import open_tensors
+from canvas_core.systems.checkpoint import convert, describe, load_layout_encoder, load_sam, load_unet, open_checkpoint
+from canvas_core.systems.follow_your_canvas.network import FollowYourCanvasUNet
 
 LEVELS = len(tiny.UNET.heads)
 TWO_HEADS = [2] * LEVELS

@@ -18,9 +18,9 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
-from canvas_core.checkpoints import open_checkpoint
 from canvas_core.cli import main
 from canvas_core.media.video import read_clip, write_clip
+from canvas_core.systems.checkpoint import open_checkpoint
 
 RATE = Fraction(24000, 1001)
 CANVAS = ["--size", "256x144", "--window", "64", "--overlap", "16"]

@@ -6,10 +6,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from canvas_core.errors import GeometryError
-from canvas_core.pixels.compositing import inward_alpha, paste_borrowed, paste_official, paste_source
+from canvas_core.pixels.compositing import inward_alpha, paste_borrowed, paste_source
 from canvas_core.pixels.placing import place_source, trim_frames
 from canvas_core.plan.boxes import Box, Size
 from canvas_core.plan.canvas import Canvas, Pads, canvas_of_pads, canvas_of_size
+from canvas_core.systems.follow_your_canvas.official import paste_official
 
 sizes = st.builds(Size, st.integers(1, 40), st.integers(1, 40))
 pads = st.builds(Pads, *[st.sampled_from([0, 0, 1, 7, 20])] * 4)

@@ -4,7 +4,7 @@ import pytest
 import tiny
 import torch
 
-from canvas_core.models.layout_encoder import layout_tokens
+from canvas_core.systems.follow_your_canvas.layout_encoder import layout_tokens
 
 
 @pytest.mark.parametrize("span", [range(2, 9), range(1, 18, 4), (0, 3, 3, 17), (16,)])

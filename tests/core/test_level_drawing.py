@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from canvas_core.drawing.keyframes import LEFT, PLOT, TOP, describe_levels, draw_levels, pack_levels
 from canvas_core.drawing.rounds import WINDOW_COLOURS
-from canvas_core.plan.keyframes import m3ddm_strides, official_m3ddm_plan, plan_levels
+from canvas_core.plan.keyframes import plan_levels
+from canvas_core.systems.m3ddm.plan import m3ddm_strides, official_m3ddm_plan
 
 PLANS = {
     "short": (16, (15, 5, 1)),

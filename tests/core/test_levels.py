@@ -5,16 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canvas_core.errors import GeometryError
-from canvas_core.plan.keyframes import (
-    STRIDES,
-    clip_rate,
-    global_frames,
-    m3ddm_strides,
-    official_m3ddm_plan,
-    plan_levels,
-    published_strides,
-    read_strides,
-)
+from canvas_core.plan.keyframes import plan_levels, read_strides
+from canvas_core.systems.catalogue import STRIDES
+from canvas_core.systems.m3ddm.global_frames import global_frames
+from canvas_core.systems.m3ddm.plan import clip_rate, m3ddm_strides, official_m3ddm_plan
 
 
 @st.composite
@@ -68,7 +62,7 @@ def test_neighbours_of_a_level_share_frames(given_plan):
 
 
 def test_globalpaint_fills_five_gaps_between_shared_key_frames():
-    plan = plan_levels(46, STRIDES["globalpaint"])
+    plan = plan_levels(46, STRIDES["globalpaint"](46))
     assert [clip.frames for clip in plan.clips] == [
         tuple(range(0, 46, 3)),
         *(tuple(range(s, s + 16)) for s in (0, 15, 30)),
@@ -129,7 +123,7 @@ def test_the_rate_of_a_level_is_a_whole_number_and_never_none():
     [("m3ddm", 49, (1,)), ("m3ddm", 50, (15, 5, 1)), ("globalpaint", 3, (1,)), ("globalpaint", 4, (3, 1))],
 )
 def test_published_strides_leave_out_what_a_video_is_too_short_for(name, length, expected):
-    assert published_strides(name, length) == expected
+    assert STRIDES[name](length) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), [("15, 5, 1", (15, 5, 1)), ("1", (1,)), (" 3,1 ", (3, 1))])

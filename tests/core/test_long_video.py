@@ -13,8 +13,6 @@ from canvas_core.errors import SamplingError
 from canvas_core.known_video import encode_known
 from canvas_core.level_sampling import sample_levels
 from canvas_core.long_video import outpaint_long, work_units
-from canvas_core.models.layout_encoder import layout_tokens
-from canvas_core.models.sam import encode_frames
 from canvas_core.networks.autoencoder import decode, encode
 from canvas_core.pipeline import Networks, Settings, seeded_draw
 from canvas_core.pixels import finishing
@@ -24,8 +22,11 @@ from canvas_core.plan.boxes import CELL, Size
 from canvas_core.plan.canvas import Pads, canvas_of_pads
 from canvas_core.plan.keyframes import plan_levels
 from canvas_core.plan.windows import WindowSettings
-from canvas_core.sampling.denoise import hold_frames, make_scheduler
+from canvas_core.sampling.denoise import hold_frames
 from canvas_core.sampling.noise import share_noise
+from canvas_core.systems.follow_your_canvas.layout_encoder import layout_tokens
+from canvas_core.systems.follow_your_canvas.sam import encode_frames
+from canvas_core.systems.follow_your_canvas.solver import make_scheduler
 
 X0 = replace(tiny.UNET, prediction="x0", spread=(1.0,) * 4, noise_share=0.5, spacing="trailing")
 SIZE = Size(40, 48)

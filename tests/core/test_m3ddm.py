@@ -13,9 +13,10 @@ from canvas_core.m3ddm_video import M3DDMNetworks, M3DDMSettings, outpaint_m3ddm
 from canvas_core.pixels.finishing import Finishing
 from canvas_core.plan.boxes import Box, Size
 from canvas_core.plan.canvas import Pads, canvas_of_pads
-from canvas_core.plan.keyframes import m3ddm_strides, plan_levels
+from canvas_core.plan.keyframes import plan_levels
 from canvas_core.plan.windows import WindowSettings
 from canvas_core.sampling import fusion
+from canvas_core.systems.m3ddm.plan import m3ddm_strides
 
 TIME = torch.tensor(500)
 CANVAS = canvas_of_pads(Size(48, 64), Pads(16, 8, 16, 8))

@@ -6,8 +6,8 @@ import pytest
 import tiny
 import torch
 
-from canvas_core.checkpoints import convert, describe, load_layout_encoder, load_unet, open_checkpoint
 from canvas_core.errors import CheckpointError
+from canvas_core.systems.checkpoint import convert, describe, load_layout_encoder, load_unet, open_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ import torch
 from segment_anything.modeling import ImageEncoderViT
 
 from canvas_core.errors import CheckpointError, ConditioningError
-from canvas_core.models.sam import build_sam, encode_frames
 from canvas_core.networks.layers import attend, sinusoid
 from canvas_core.pipeline import layout_tokens
 from canvas_core.plan.boxes import Box, Size
 from canvas_core.plan.windows import WindowSettings
-from canvas_core.sampling.denoise import ClipConditions, TiledPredictor
+from canvas_core.systems.follow_your_canvas.conditions import ClipConditions, TiledPredictor
 from canvas_core.systems.follow_your_canvas.guidance import guide_by_text, guide_by_text_and_layout
+from canvas_core.systems.follow_your_canvas.sam import build_sam, encode_frames
 
 # Largest error over the spread of the float32 output; about twice what torch 2.x measures on a CPU.
 HALF_BOUNDS = {torch.float16: 0.015, torch.bfloat16: 0.12}

@@ -19,9 +19,9 @@ from canvas_core.pixels.refine import refine_fill
 from canvas_core.pixels.texture import add_texture
 from canvas_core.plan.boxes import CELL, Size
 from canvas_core.plan.canvas import Pads, canvas_of_pads
-from canvas_core.presets import Preset
 from canvas_core.sampling.noise import share_noise
-from canvas_core.schedule import rates
+from canvas_core.systems.follow_your_canvas.schedule import rates
+from canvas_core.systems.presets import Preset
 
 X0 = replace(tiny.UNET, prediction="x0", spread=(1.0,) * 4, noise_share=0.5, spacing="trailing")
 SIZE = Size(61, 79)

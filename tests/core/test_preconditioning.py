@@ -6,9 +6,9 @@ import pytest
 import tiny
 import torch
 
-from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet
-from canvas_core.models.preconditioning import CleanGuess
-from canvas_core.schedule import rates
+from canvas_core.systems.follow_your_canvas.clean_guess import CleanGuess
+from canvas_core.systems.follow_your_canvas.network import FollowYourCanvasUNet
+from canvas_core.systems.follow_your_canvas.schedule import rates
 
 SPREAD = (1.5, 0.3, 0.8, 0.05)
 X0 = replace(tiny.UNET, prediction="x0", spread=SPREAD)

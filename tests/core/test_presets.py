@@ -8,8 +8,8 @@ import pytest
 from canvas_core.cli import build_parser, fill_in, make_windows
 from canvas_core.errors import CheckpointError
 from canvas_core.pipeline import settings_of
-from canvas_core.presets import DEFAULT, Preset, choose_preset, read_presets
-from canvas_core.relative_region import CONVENTIONS
+from canvas_core.systems.follow_your_canvas.relative_region import CONVENTIONS
+from canvas_core.systems.presets import DEFAULT, Preset, choose_preset, read_presets
 
 ANOTHER = {bool: lambda v: not v, int: lambda v: 2 * v or 24, float: lambda v: v / 2, str: lambda v: "cone"}
 OTHER = Preset(**{field.name: ANOTHER[type(field.default)](field.default) for field in fields(Preset)})

@@ -10,10 +10,10 @@ from tiny_training import write_pictures
 
 from canvas_core.errors import TrainingError
 from canvas_core.media.video import write_clip
-from canvas_core.models.block_latent import encode_blocks
-from canvas_core.models.sam import prepare_frame
 from canvas_core.plan.boxes import Box, Size
-from canvas_core.relative_region import relative_region
+from canvas_core.systems.follow_your_canvas.block_latent import encode_blocks
+from canvas_core.systems.follow_your_canvas.relative_region import relative_region
+from canvas_core.systems.follow_your_canvas.sam import prepare_frame
 from canvas_core.training.block_transform import learn_blocks
 from canvas_core.training.data.clips import STRIDES, cut_clip, find_videos
 from canvas_core.training.data.masks import MaskSettings

@@ -6,10 +6,11 @@ from diffusers import DDIMScheduler
 
 from canvas_core.errors import SamplingError
 from canvas_core.pipeline import Settings
-from canvas_core.sampling.denoise import MOST_STEPS, Start, denoise, make_scheduler
+from canvas_core.sampling.denoise import MOST_STEPS, Start, denoise
 from canvas_core.sampling.guidance import text_guidance
-from canvas_core.schedule import rates
 from canvas_core.systems.follow_your_canvas.guidance import guide_by_text
+from canvas_core.systems.follow_your_canvas.schedule import rates
+from canvas_core.systems.follow_your_canvas.solver import make_scheduler
 from canvas_core.training.sheets import sample_few
 
 SHAPE = (3, 5, 7, 11)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from canvas_core.sampling.denoise import make_scheduler
 from canvas_core.sampling.noise import share_noise
-from canvas_core.schedule import STEPS, rates, signal_rates
+from canvas_core.systems.follow_your_canvas.schedule import STEPS, rates, signal_rates
+from canvas_core.systems.follow_your_canvas.solver import make_scheduler
 
 
 def mixing(frames, share):

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from canvas_core.models.block_latent import decode_blocks, encode_blocks
-from canvas_core.models.smooth_fill import SmoothFill
 from canvas_core.pixels.fill import fill_hidden
 from canvas_core.pixels.pull_push import fill_pixels
+from canvas_core.systems.follow_your_canvas.block_latent import decode_blocks, encode_blocks
+from canvas_core.systems.follow_your_canvas.smooth_fill import SmoothFill
 
 
 def noise(*shape, seed=0):

@@ -16,10 +16,10 @@ import torch
 from comfy_home import PACK
 from safetensors import safe_open
 
-from canvas_core import checkpoints
 from canvas_core.cli import main
 from canvas_core.errors import TrainingError
-from canvas_core.presets import Preset
+from canvas_core.systems import checkpoint as checkpoints
+from canvas_core.systems.presets import Preset
 from canvas_core.training.loop import Average, Schedule
 from canvas_core.training.recipe import read_configuration, read_recipe, read_settings
 from canvas_core.training.release import LARGEST, write_release

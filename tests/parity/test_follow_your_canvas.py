@@ -9,22 +9,25 @@ from diffusers import AutoencoderKL
 from golden import ROOT, Fixture, fixtures
 from safetensors.torch import load_file, save_file
 
-from canvas_core.architectures import FOLLOW_YOUR_CANVAS, LAYOUT_PREFIXES, build_layout_encoder
 from canvas_core.errors import GeometryError
-from canvas_core.models.layout_encoder import LayoutEncoder, LayoutEncoderConfig, layout_tokens
-from canvas_core.models.sam import build_sam, encode_frames, prepare_frame, to_levels_official
 from canvas_core.networks.autoencoder import _modern_key
 from canvas_core.networks.layers import TimestepEmbedding, attend, bind, sinusoid
 from canvas_core.pipeline import Draws, Networks, Settings, run_round
-from canvas_core.pixels.compositing import paste_official
 from canvas_core.pixels.placing import cell_mask, generation_mask
 from canvas_core.plan.boxes import Box, Size
-from canvas_core.plan.canvas import Canvas, canvas_of_size, official_known_box
+from canvas_core.plan.canvas import Canvas, canvas_of_size
 from canvas_core.plan.rounds import plan_rounds
 from canvas_core.plan.windows import WindowSettings, _gaussian, official_weights, plan_frames
-from canvas_core.relative_region import relative_region
-from canvas_core.sampling.denoise import ClipConditions, TiledPredictor, denoise, make_scheduler
+from canvas_core.sampling.denoise import denoise
+from canvas_core.systems.follow_your_canvas.conditions import ClipConditions, TiledPredictor
+from canvas_core.systems.follow_your_canvas.config import LayoutEncoderConfig
+from canvas_core.systems.follow_your_canvas.files import FOLLOW_YOUR_CANVAS, LAYOUT_PREFIXES, build_layout_encoder
 from canvas_core.systems.follow_your_canvas.guidance import guide_by_text, guide_by_text_and_layout
+from canvas_core.systems.follow_your_canvas.layout_encoder import LayoutEncoder, layout_tokens
+from canvas_core.systems.follow_your_canvas.official import official_known_box, paste_official, to_levels_official
+from canvas_core.systems.follow_your_canvas.relative_region import relative_region
+from canvas_core.systems.follow_your_canvas.sam import build_sam, encode_frames, prepare_frame
+from canvas_core.systems.follow_your_canvas.solver import make_scheduler
 from canvas_core.training.data.anchor_target import AnchorTargetSettings, sample_anchor_target
 
 FIXTURES = fixtures("follow_your_canvas")

@@ -6,29 +6,24 @@ from diffusers import AutoencoderKL
 from golden import ROOT, fixtures
 
 from canvas_core.m3ddm import M3DDMClip, M3DDMPredictor, make_m3ddm_scheduler, sample_clip
-from canvas_core.m3ddm_official import (
+from canvas_core.m3ddm_video import M3DDMNetworks, M3DDMSettings, encode_video, sample_video
+from canvas_core.networks.autoencoder import decode
+from canvas_core.networks.layers import attend, bind, sinusoid
+from canvas_core.pixels.placing import cell_mask
+from canvas_core.plan.boxes import Size
+from canvas_core.systems.m3ddm.config import M3DDMConfig
+from canvas_core.systems.m3ddm.global_encoder import GlobalFrameEncoder
+from canvas_core.systems.m3ddm.global_frames import global_frames
+from canvas_core.systems.m3ddm.layers import GlobalKeys, PseudoConv3d, Resample, ResnetBlock, SpatialTemporalTransformer
+from canvas_core.systems.m3ddm.network import M3DDMUNet
+from canvas_core.systems.m3ddm.official import (
     official_canvas,
     official_crop,
     paste_official_m3ddm,
     prepare_official,
     reached_size,
 )
-from canvas_core.m3ddm_video import M3DDMNetworks, M3DDMSettings, encode_video, sample_video
-from canvas_core.models.global_frames import GlobalFrameEncoder
-from canvas_core.models.m3ddm import M3DDMUNet
-from canvas_core.models.m3ddm_layers import (
-    GlobalKeys,
-    M3DDMConfig,
-    PseudoConv3d,
-    Resample,
-    ResnetBlock,
-    SpatialTemporalTransformer,
-)
-from canvas_core.networks.autoencoder import decode
-from canvas_core.networks.layers import attend, bind, sinusoid
-from canvas_core.pixels.placing import cell_mask
-from canvas_core.plan.boxes import Size
-from canvas_core.plan.keyframes import clip_rate, global_frames, official_m3ddm_plan
+from canvas_core.systems.m3ddm.plan import clip_rate, official_m3ddm_plan
 
 FIXTURES = fixtures("m3ddm")
 if not FIXTURES:

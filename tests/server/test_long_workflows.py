@@ -8,7 +8,7 @@ import torch
 from api_workflows import the
 from server_runs import run_for_frames, run_twice
 
-from canvas_core import built_in
+from canvas_core.systems import built_in
 
 FRAMES, SIDE = 23, 64
 SIZES = {"quick_start_long": (80, 144), "m3ddm_long_video": (64, 128)}

@@ -10,10 +10,10 @@ from golden import CLIPS
 from PIL import Image
 from server_runs import run_for_frames, run_twice
 
-from canvas_core import built_in
 from canvas_core.media.video import read_clip
 from canvas_core.plan.boxes import Size
 from canvas_core.plan.canvas import canvas_of_aspect
+from canvas_core.systems import built_in
 
 pytestmark = [
     pytest.mark.skipif(not built_in.MODEL.is_file(), reason=f"the built-in model is not in {built_in.FOLDER}"),

@@ -9,12 +9,12 @@ from safetensors.torch import save_file
 from segment_anything.modeling import ImageEncoderViT
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from canvas_core.models.follow_your_canvas import FollowYourCanvasUNet
-from canvas_core.models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
-from canvas_core.models.m3ddm import M3DDMUNet
-from canvas_core.models.m3ddm_layers import M3DDMConfig
-from canvas_core.models.unet_config import UNetConfig
 from canvas_core.plan.boxes import CELL
+from canvas_core.systems.follow_your_canvas.config import LayoutEncoderConfig, UNetConfig
+from canvas_core.systems.follow_your_canvas.layout_encoder import LayoutEncoder
+from canvas_core.systems.follow_your_canvas.network import FollowYourCanvasUNet
+from canvas_core.systems.m3ddm.config import M3DDMConfig
+from canvas_core.systems.m3ddm.network import M3DDMUNet
 
 UNET = UNetConfig(
     block_out_channels=(64, 64),

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from ...plan.boxes import Box, Size
-from ...relative_region import RelativeRegion, relative_region
+from ...systems.follow_your_canvas.relative_region import RelativeRegion, relative_region
 
 MARGIN = 16
 """Pixels the video must be larger than anchor and target together."""

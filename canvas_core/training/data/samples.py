@@ -12,11 +12,11 @@ import torch
 from einops import rearrange
 from torch.utils.data import Dataset
 
-from ...models.block_latent import encode_blocks
-from ...models.sam import prepare_frame
 from ...pixels.placing import cell_mask
 from ...plan.boxes import Box, Size
-from ...relative_region import relative_region
+from ...systems.follow_your_canvas.block_latent import encode_blocks
+from ...systems.follow_your_canvas.relative_region import relative_region
+from ...systems.follow_your_canvas.sam import prepare_frame
 from .anchor_target import AnchorTargetSettings, sample_anchor_target
 from .clips import cut_clip
 from .masks import MaskSettings, draw_mask

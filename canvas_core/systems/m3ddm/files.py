@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import CheckpointError
-from ..models.m3ddm import M3DDMUNet
-from ..models.m3ddm_layers import M3DDMConfig
-from ..networks.weights import Shapes
+from ...errors import CheckpointError
+from ...networks.weights import Shapes
 from ..presets import Preset
-from .record import Architecture, count, override
+from ..system import Architecture, count, override
+from .config import M3DDMConfig
+from .network import M3DDMUNet
 
 FIRST_RESNET = "down_blocks.{}.resnets.0.conv1.spatial_conv.weight"
 

@@ -6,7 +6,7 @@ hidden cells as the mean instead of zero.
 
 import torch
 
-from ..schedule import rates
+from .schedule import rates
 
 
 class CleanGuess:

@@ -14,10 +14,11 @@ from einops import rearrange
 from torch import nn
 from torch.nn.functional import silu
 
-from ..errors import ConditioningError
-from ..networks.layers import Attend, Attention, TimestepEmbedding, attend, bind, sinusoid, up_inputs
-from .global_frames import GlobalFrameEncoder
-from .m3ddm_layers import GlobalKeys, M3DDMConfig, PseudoConv3d, Resample, ResnetBlock, SpatialTemporalTransformer
+from ...errors import ConditioningError
+from ...networks.layers import Attend, Attention, TimestepEmbedding, attend, bind, sinusoid, up_inputs
+from .config import M3DDMConfig
+from .global_encoder import GlobalFrameEncoder
+from .layers import GlobalKeys, PseudoConv3d, Resample, ResnetBlock, SpatialTemporalTransformer
 
 TIME_PERIOD, FPS_PERIOD = 1000, 30
 """Longest periods of the sinusoids; Stable Diffusion's is 10,000."""

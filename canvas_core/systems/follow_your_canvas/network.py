@@ -12,12 +12,12 @@ from einops import rearrange
 from torch import nn
 from torch.nn.functional import interpolate, silu
 
-from ..errors import ConditioningError
-from ..networks.layers import Attend, Attention, FeedForward, TimestepEmbedding, attend, bind, sinusoid, up_inputs
+from ...errors import ConditioningError
+from ...networks.layers import Attend, Attention, FeedForward, TimestepEmbedding, attend, bind, sinusoid, up_inputs
+from .clean_guess import CleanGuess
+from .config import UNetConfig
 from .motion import MotionModule
-from .preconditioning import CleanGuess
 from .smooth_fill import SmoothFill
-from .unet_config import UNetConfig
 
 Control = dict[str, list[torch.Tensor | None]]
 """Residuals of a ControlNet or adapter: `input` after each layer on the way down, `middle`, and `output` for the skips; the last of

@@ -4,16 +4,16 @@ Layout extraction (`temporal_proj`) and Q-former (`image_proj_model`) of mayuela
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from einops import rearrange
 from torch import nn
 
-from ..errors import ConditioningError
-from ..networks.layers import Attend, Attention, attend, bind
-from ..networks.resampler import Resampler, feed_forward_of
+from ...errors import ConditioningError
+from ...networks.layers import Attend, Attention, attend, bind
+from ...networks.resampler import Resampler, feed_forward_of
+from .config import LayoutEncoderConfig
 
 POOL = 4
 """Frames averaged by each of the two pooling steps."""
@@ -22,26 +22,6 @@ MIN_FRAMES = POOL * POOL
 
 Span = TypeVar("Span", bound=Sequence[int])
 """Frames of a clip as a range or a tuple, which can be keys."""
-
-
-@dataclass(frozen=True)
-class LayoutEncoderConfig:
-    """Sizes of the layout encoder; all of them can be read from the shapes of a checkpoint."""
-
-    features: int = 256
-    """Channels of the SAM features."""
-    width: int = 1024
-    """Width of the layout extraction, 4 x features in the published model."""
-    temporal_heads: int = 8
-    temporal_inner: int = 512
-    patch: int = 4
-    """Side of the square of SAM tokens that one token of the extraction covers."""
-    query_width: int = 1024
-    query_heads: int = 12
-    query_inner: int = 768
-    depth: int = 4
-    tokens: int = 64
-    output: int = 1024
 
 
 def _pool_frames(x: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Reading, describing and converting checkpoint files. Weights are data: nothing in a file is ever executed."""
+"""Opening, describing and converting checkpoints of any system."""
 
 import json
 from collections.abc import Mapping
@@ -12,22 +12,17 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from segment_anything.modeling import ImageEncoderViT
 
-from .architectures import (
-    FOLLOW_YOUR_CANVAS,
-    LAYOUT_PREFIXES,
-    Architecture,
-    build_layout_encoder,
-    read_layout_config,
-    recognise,
-    stored_config,
-)
-from .atomic_write import refuse_same, write_whole
-from .errors import CheckpointError
-from .models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
-from .models.sam import build_sam
-from .networks.weights import TensorFile, Tensors, _in_folder, cast, check_fits, open_tensors
+from ..atomic_write import refuse_same, write_whole
+from ..errors import CheckpointError
+from ..networks.weights import TensorFile, Tensors, _in_folder, cast, check_fits, open_tensors
+from .catalogue import recognise
+from .follow_your_canvas.config import LayoutEncoderConfig
+from .follow_your_canvas.files import FOLLOW_YOUR_CANVAS, LAYOUT_PREFIXES, build_layout_encoder, read_layout_config
+from .follow_your_canvas.layout_encoder import LayoutEncoder
+from .follow_your_canvas.relative_region import CONVENTIONS
+from .follow_your_canvas.sam import build_sam
 from .presets import Preset, read_presets
-from .relative_region import CONVENTIONS
+from .system import Architecture, stored_config
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,13 @@
-"""The network families whose files can be read, and which one a file is of."""
+"""The published systems, and which one a file is of. The one list that a new system is added to."""
+
+from collections.abc import Callable
 
 from ..errors import CheckpointError
 from ..networks.weights import Shapes
-from .follow_your_canvas import FOLLOW_YOUR_CANVAS, LAYOUT_PREFIXES, build_layout_encoder, read_layout_config
-from .m3ddm import M3DDM
-from .record import Architecture, stored_config
-
-__all__ = [
-    "ARCHITECTURES",
-    "FOLLOW_YOUR_CANVAS",
-    "LAYOUT_PREFIXES",
-    "M3DDM",
-    "Architecture",
-    "Shapes",
-    "build_layout_encoder",
-    "read_layout_config",
-    "recognise",
-    "stored_config",
-]
+from .follow_your_canvas.files import FOLLOW_YOUR_CANVAS
+from .m3ddm.files import M3DDM
+from .m3ddm.plan import m3ddm_strides
+from .system import Architecture
 
 ARCHITECTURES = (FOLLOW_YOUR_CANVAS, M3DDM)
 
@@ -31,3 +21,12 @@ def recognise(shapes: Shapes, name: str) -> Architecture:
     raise CheckpointError(
         f"{name} is not a canvas checkpoint: of its {len(shapes)} tensors none is {lacks}; pick one of these models or its safetensors conversion"
     )
+
+
+def _globalpaint_strides(length: int) -> tuple[int, ...]:
+    """Those that follow from its demos."""
+    return (3, 1) if length > 3 else (1,)
+
+
+STRIDES: dict[str, Callable[[int], tuple[int, ...]]] = {"m3ddm": m3ddm_strides, "globalpaint": _globalpaint_strides}
+"""Published strides by name; each maps the length of a video to them, without levels that it is too short for."""

@@ -1,4 +1,4 @@
-"""Sizes and conventions of the Follow-Your-Canvas UNet."""
+"""Sizes and choices of the networks."""
 
 from dataclasses import dataclass
 
@@ -43,3 +43,23 @@ class UNetConfig:
     @property
     def time_width(self) -> int:
         return 4 * self.block_out_channels[0]
+
+
+@dataclass(frozen=True)
+class LayoutEncoderConfig:
+    """Sizes of the layout encoder; all of them can be read from the shapes of a checkpoint."""
+
+    features: int = 256
+    """Channels of the SAM features."""
+    width: int = 1024
+    """Width of the layout extraction, 4 x features in the published model."""
+    temporal_heads: int = 8
+    temporal_inner: int = 512
+    patch: int = 4
+    """Side of the square of SAM tokens that one token of the extraction covers."""
+    query_width: int = 1024
+    query_heads: int = 12
+    query_inner: int = 768
+    depth: int = 4
+    tokens: int = 64
+    output: int = 1024

@@ -7,7 +7,7 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from ..networks.layers import Attend, Attention, FeedForward
+from ...networks.layers import Attend, Attention, FeedForward
 
 HEADS = 8
 GROUPS = 32

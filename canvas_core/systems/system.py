@@ -9,7 +9,7 @@ from torch import nn
 
 from ..errors import CheckpointError
 from ..networks.weights import Shapes
-from ..presets import Preset
+from .presets import Preset
 
 
 @dataclass(frozen=True)

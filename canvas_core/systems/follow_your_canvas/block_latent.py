@@ -3,7 +3,7 @@
 import torch
 from torch.nn.functional import conv2d, conv_transpose2d
 
-from ..plan.boxes import CELL
+from ...plan.boxes import CELL
 
 
 def encode_blocks(kernel: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from PIL import Image
 from segment_anything.modeling import ImageEncoderViT
 from torch import nn
 
-from ..errors import CheckpointError
+from ...errors import CheckpointError
 
 PREFIX = "image_encoder."
 CHUNK = 2
@@ -57,11 +57,6 @@ def _sizes(weights: Mapping[str, torch.Tensor]) -> dict[str, object]:
         "global_attn_indexes": tuple(i for i, side in enumerate(reach) if side == grid),
         "out_chans": weights["neck.0.weight"].shape[0],
     }
-
-
-def to_levels_official(frames: torch.Tensor) -> torch.Tensor:
-    """Frames -1..1 to uint8 levels by truncation, the published arithmetic; most levels below 64 lose one."""
-    return torch.from_numpy(np.uint8(((frames + 1) / 2 * 255).numpy()))
 
 
 def prepare_frame(levels: torch.Tensor, size: int) -> torch.Tensor:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from .errors import CheckpointError
+from ..errors import CheckpointError
 
-FOLDER = Path(__file__).resolve().parents[1] / "models"
+FOLDER = Path(__file__).resolve().parents[2] / "models"
 
 MODEL = FOLDER / "diffusion_models" / "canvas_small.safetensors"
 SAM = FOLDER / "sams" / "canvas_small_sam.safetensors"

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import CheckpointError
-from ..models.follow_your_canvas import FollowYourCanvasUNet
-from ..models.layout_encoder import LayoutEncoder, LayoutEncoderConfig
-from ..models.unet_config import UNetConfig
-from ..networks.weights import Shapes
-from .record import Architecture, count, override
+from ...errors import CheckpointError
+from ...networks.weights import Shapes
+from ..system import Architecture, count, override
+from .config import LayoutEncoderConfig, UNetConfig
+from .layout_encoder import LayoutEncoder
+from .network import FollowYourCanvasUNet
 
 FIRST_RESNET = "down_blocks.{}.resnets.0.conv1.weight"
 

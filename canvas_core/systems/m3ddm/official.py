@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .m3ddm_video import Prepared
-from .plan.boxes import Box, Size
+from ...m3ddm_video import Prepared
+from ...plan.boxes import Box, Size
 
 Levels = npt.NDArray[np.uint8]
 

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from .errors import ConditioningError
-from .plan.boxes import CELL, Box
+from ...errors import ConditioningError
+from ...plan.boxes import CELL, Box
 
 CONVENTIONS = ("centre_px", "official")
 """centre_px: centre offsets in pixels, as in training. official: the published inference code's arithmetic."""

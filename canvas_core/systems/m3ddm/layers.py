@@ -1,7 +1,6 @@
 """Layers of M3DDM's UNet. Tensors are [B, C, F, H, W]; group norms outside the spatial transformers look at all frames together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -9,36 +8,14 @@ from einops import rearrange
 from torch import nn
 from torch.nn.functional import interpolate, silu
 
-from ..networks.layers import Attend, Attention, FeedForward, TimestepEmbedding, sinusoid
+from ...networks.layers import Attend, Attention, FeedForward, TimestepEmbedding, sinusoid
+from .config import M3DDMConfig
 
 FRAME_PERIOD = 1000
 """Longest period of the sinusoid of a frame's place; Stable Diffusion's is 10,000."""
 
 FRAME_FEATURES = 320
 """Sinusoid features of a frame's place, at every width."""
-
-
-@dataclass(frozen=True)
-class M3DDMConfig:
-    """Sizes of the UNet; defaults are the published model's. Levels run from full to coarsest resolution."""
-
-    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
-    layers_per_block: int = 2
-    heads: int = 8
-    """At every level"""
-    attention: tuple[bool, ...] = (True, True, True, False)
-    """Whether a level has transformers"""
-    global_width: int = 320
-    """Of the tokens of the global frames"""
-    in_channels: int = 9
-    """Noisy latent 0:4, context latent 4:8, mask 8"""
-    out_channels: int = 4
-    norm_groups: int = 32
-    norm_eps: float = 1e-5
-
-    @property
-    def time_width(self) -> int:
-        return 4 * self.block_out_channels[0]
 
 
 class GlobalKeys(NamedTuple):

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from ..pixels.pull_push import fill_pixels
-from ..plan.boxes import CELL
+from ...pixels.pull_push import fill_pixels
+from ...plan.boxes import CELL
 from .block_latent import decode_blocks, encode_blocks
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from .errors import CheckpointError
+from ..errors import CheckpointError
 
 DEFAULT = "default"
 

@@ -1,6 +1,5 @@
 """Opening, describing and converting checkpoints of any system."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -22,6 +21,7 @@ from .follow_your_canvas.layout_encoder import LayoutEncoder
 from .follow_your_canvas.relative_region import CONVENTIONS
 from .follow_your_canvas.sam import build_sam
 from .presets import Preset, read_presets
+from .stored_values import read_json
 from .system import Architecture, stored_config
 
 
@@ -76,7 +76,7 @@ def _options_beside(path: Path, architecture: Architecture) -> dict[str, Any]:
     if not architecture.options or not beside.is_file():
         return {}
     try:
-        options = json.loads(beside.read_text(encoding="utf-8"))
+        options = read_json(beside.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise CheckpointError(f"config.json beside it cannot be read ({error}); download it again") from None
     if not isinstance(options, dict):

@@ -1,10 +1,11 @@
 """How a model is best run: the settings a checkpoint recommends, by name, under `canvas.presets` in its metadata."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from ..errors import CheckpointError
+from .stored_values import check_values, read_json
 
 DEFAULT = "default"
 
@@ -31,14 +32,19 @@ class Preset:
 def read_presets(metadata: Mapping[str, str], default: Preset = Preset()) -> dict[str, Preset]:  # noqa: B008 - frozen
     """The presets of a checkpoint, at least `default`. Raises CheckpointError when they cannot be read."""
     try:
-        stored = json.loads(metadata.get("canvas.presets", "{}"))
-        presets = {str(name): Preset(**settings) for name, settings in stored.items()}
+        stored = read_json(metadata.get("canvas.presets", "{}"))
+        presets = {name: _preset(settings) for name, settings in stored.items()}
     except (ValueError, TypeError, AttributeError) as error:
         known = ", ".join(field.name for field in fields(Preset))
         raise CheckpointError(
             f"the metadata 'canvas.presets' cannot be read ({error}); it must name settings out of {known}; update the pack or convert the checkpoint again"
         ) from None
     return {DEFAULT: default, **presets}
+
+
+def _preset(settings: Mapping[str, Any]) -> Preset:
+    check_values(Preset, settings)
+    return Preset(**settings)
 
 
 def choose_preset(presets: Mapping[str, Preset], name: str) -> Preset:

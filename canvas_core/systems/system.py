@@ -1,7 +1,8 @@
 """What the pack knows of a network family: how its files look, and what their shapes and metadata say of the network."""
 
 import json
-from collections.abc import Callable, Mapping
+import reprlib
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 from ..errors import CheckpointError
 from ..networks.weights import Shapes
 from .presets import Preset
+from .stored_values import check_values, read_json
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ def stored_config(metadata: Mapping[str, str]) -> dict[str, Any]:
     """The JSON under `canvas.config` in safetensors metadata, or nothing. Raises CheckpointError when it is not JSON."""
     text = metadata.get("canvas.config", "{}")
     try:
-        stored = json.loads(text)
-    except json.JSONDecodeError:
+        stored = read_json(text)
+    except ValueError:
         stored = None
     if not isinstance(stored, dict):
         raise CheckpointError(
@@ -61,14 +63,25 @@ def stored_config(metadata: Mapping[str, str]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
 
 
-def override(config: Any, stored: Mapping[str, Any]) -> Any:
-    """The configuration with what the metadata say instead. Raises CheckpointError on a name it does not know."""
+def override(config: Any, stored: Mapping[str, Any], untold: Collection[str]) -> Any:
+    """The configuration with what the file says instead; only fields `untold` by the shapes may differ. Raises CheckpointError."""
     known = {field.name for field in fields(config)}
     strange = sorted(set(stored) - known)
     if strange:
         raise CheckpointError(
             f"the metadata 'canvas.config' names {', '.join(strange)}, which this version does not know; update the pack"
         )
+    try:
+        check_values(type(config), stored)
+    except ValueError as error:
+        raise CheckpointError(
+            f"in the metadata 'canvas.config', or the config.json beside the file, {error}; download or convert the checkpoint again"
+        ) from None
+    for name, value in stored.items():
+        if name not in untold and value != getattr(config, name):
+            raise CheckpointError(
+                f"the metadata 'canvas.config' says {name} {reprlib.repr(value)}, but the tensors say {getattr(config, name)}; convert the checkpoint again"
+            )
     return replace(config, **stored)
 
 

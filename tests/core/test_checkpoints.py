@@ -209,6 +209,23 @@ STRANGE_CONFIGS = {
     "uneven groups": ('{"norm_groups": 48}', "do not divide into 48 norm groups"),
     "too few heads": ('{"heads": [1]}', "heads"),
     "heads in one number": ('{"heads": 1}', "heads"),
+    "deep": ("[" * 100_000 + "]" * 100_000, "must be a JSON object"),
+    "deep value": ('{"heads": ' + "[" * 400 + "]" * 400 + "}", "heads is .*, but must be a list, each item a whole"),
+    "text for a number": ('{"norm_eps": "small"}', "norm_eps is 'small', but must be a finite number"),
+    "no number": ('{"norm_eps": NaN}', "norm_eps is nan, but must be a finite number"),
+    "text among heads": ('{"heads": [1, "x"]}', "heads is .1, 'x'., but must be a list, each item a whole number"),
+    "true heads": ('{"heads": [true, true]}', "heads is .*, but must be a list"),
+    "half groups": ('{"norm_groups": 8.0}', "norm_groups is 8.0, but must be a whole number"),
+    "a number for a list": ('{"spread": 5}', "spread is 5, but must be a list, each item a finite number"),
+    "objects for colours": ('{"colours": [{}]}', "colours is .*, but must be a list, each item a finite number"),
+    "a list for a text": ('{"prediction": ["v"]}', "prediction is .*, but must be a text"),
+    "a number for a truth": ('{"reads_text": 1}', "reads_text is 1, but must be true or false"),
+    "more layers than there are": (
+        '{"layers_per_block": 1000000000}',
+        "says layers_per_block 1000000000, but the tensors",
+    ),
+    "no frames": ('{"max_frames": -1}', "says max_frames -1, but the tensors say 64"),
+    "more than all noise": ('{"noise_share": 1.5}', "says noise_share 1.5, but a share is 0 to 1"),
     "no groups": ('{"norm_groups": 0}', "norm_groups|norm groups"),
 }
 
@@ -217,7 +234,7 @@ STRANGE_CONFIGS = {
 def test_a_strange_stored_config_is_refused(tmp_path, text, message):
     path = with_metadata(tmp_path / "strange.safetensors", canvas_config=text)
     with pytest.raises(CheckpointError, match=message):
-        load_everything(path)
+        open_checkpoint(path)
 
 
 @pytest.mark.parametrize("name", ["model", "ckpt"])

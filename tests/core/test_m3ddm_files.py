@@ -50,12 +50,24 @@ def test_the_published_sizes_need_no_config(published, tmp_path):
         open_checkpoint(weights)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "3", '"text"', json.dumps({"attention_head_dim": "many"})])
+STRANGE = [{"attention_head_dim": value} for value in ("many", [2, 2], 2.0, True, None)]
+STRANGE += [{"norm_eps": "small"}, {"norm_eps": float("nan")}, {"norm_num_groups": {}}]
+UNREADABLE = [
+    "{",
+    "[]",
+    "3",
+    '"text"',
+    "[" * 100_000 + "]" * 100_000,
+    *(json.dumps({"norm_num_groups": 8} | one) for one in STRANGE),
+]
+
+
+@pytest.mark.parametrize("content", UNREADABLE, ids=lambda text: text[:40])
 def test_a_damaged_config_is_refused(published, tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     weights = tmp_path / "diffusion_pytorch_model.bin"
     weights.write_bytes((published / weights.name).read_bytes())
-    with pytest.raises(CheckpointError, match="config.json|do not divide"):
+    with pytest.raises(CheckpointError, match="config.json"):
         open_checkpoint(tmp_path)
 
 

@@ -29,12 +29,34 @@ def test_presets_are_read_back():
     assert found == {"default": OTHER, "draft": Preset(steps=1)}
 
 
+def test_a_whole_number_is_a_number():
+    assert read_presets(stored(default={"cfg": 3, "steps": 4}))["default"] == Preset(cfg=3.0, steps=4)
+
+
 @pytest.mark.parametrize("metadata", [{}, stored(), {"canvas.presets": "{}"}])
 def test_a_checkpoint_without_presets_has_the_published_one(metadata):
     assert read_presets(metadata) == {DEFAULT: Preset()}
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "3", '{"default": 3}', '{"default": {"step": 3}}', '{"default": [3]}'])
+STRANGE = {
+    "steps": ["many", 2.5, True, None, [4]],
+    "cfg": ["8", True, [8.0], {}, float("nan"), float("inf"), 10**400],
+    "fill": [3, None, ["cone"]],
+    "propagate": [1, "yes", None],
+}
+DEEP = "[" * 100_000 + "]" * 100_000
+UNREADABLE = ["{", "[1]", "3", DEEP, '{"default": ' * 100_000 + "{}" + "}" * 100_000]
+UNREADABLE += [
+    '{"default": 3}',
+    '{"default": {"step": 3}}',
+    '{"default": [3]}',
+    '{"default": []}',
+    '{"default": "steps"}',
+]
+UNREADABLE += [json.dumps({"draft": {name: value}}) for name, values in STRANGE.items() for value in values]
+
+
+@pytest.mark.parametrize("text", UNREADABLE, ids=lambda text: text[:40])
 def test_presets_that_cannot_be_read_are_refused(text):
     with pytest.raises(CheckpointError, match="'canvas.presets' cannot be read .* out of steps, cfg"):
         read_presets({"canvas.presets": text})

@@ -55,7 +55,7 @@ def read_unet_config(shapes: Shapes, stored: Mapping[str, Any]) -> UNetConfig:
         max_frames=shapes[pe][1],
         region_features=shapes["add_cond_embedding.linear_1.weight"][1] // 6,
     )
-    config = override(config, stored)
+    config = override(config, stored, STORED)
     _check_unet_config(config)
     return config
 
@@ -75,6 +75,10 @@ def _check_unet_config(config: UNetConfig) -> None:
             raise CheckpointError(
                 f"the metadata 'canvas.config' says {name} {getattr(config, name)!r}, but this version knows {', '.join(known)}; update the pack"
             )
+    if not 0 <= config.noise_share <= 1:
+        raise CheckpointError(
+            f"the metadata 'canvas.config' says noise_share {config.noise_share}, but a share is 0 to 1; convert the checkpoint again"
+        )
     if config.prediction == "x0" and len(config.spread) != channels:
         raise CheckpointError(
             f"the metadata 'canvas.config' has {len(config.spread)} numbers under 'spread', but x0 prediction of {channels} channels needs as many; download the file again"

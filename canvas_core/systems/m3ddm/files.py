@@ -29,6 +29,7 @@ def read_config(shapes: Shapes, stored: Mapping[str, Any]) -> M3DDMConfig:
             out_channels=shapes["conv_out.spatial_conv.weight"][0],
         ),
         stored,
+        OPTIONS,
     )
     for name in ("heads", "norm_groups"):
         parts = getattr(config, name)

@@ -48,12 +48,17 @@ class TiledPredictor:
     def __call__(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """x [F, 4, H, W] float32 -> prediction of the same shape."""
         spans = self.settings.plan_frames(x.shape[0])
+        if len(spans) == 1:
+            return self._predict_span(x, timestep, spans[0])
         parts = ((span, self._predict_span(x[span.start : span.stop], timestep, span)) for span in spans)
         return fuse_frames(parts, frame_weights(max(len(span) for span in spans)), torch.zeros_like(x))
 
     def _predict_span(self, x: torch.Tensor, timestep: torch.Tensor, span: range) -> torch.Tensor:
         boxes = self.settings.plan(Size(*x.shape[-2:])).windows
         parts = self._predict_windows(x, timestep, span, boxes)
+        if len(boxes) == 1:
+            ((_, whole),) = parts
+            return whole
         return fuse_windows(parts, self.settings.weigh(boxes[0].size), torch.zeros_like(x))
 
     def _predict_windows(

@@ -13,9 +13,11 @@ from ..canvas_core.plan.keyframes import KeyframePlan
 from ..canvas_core.plan.windows import WindowSettings
 from ..canvas_core.systems.follow_your_canvas.relative_region import CONVENTIONS
 from . import sockets
-from .adapters.conds import Layout, span_of
-from .adapters.guider import ContextGlobalGuider, TextLayoutGuider
-from .adapters.layout import LayoutReader
+from .adapters.clip_conds import span_of
+from .adapters.follow_your_canvas.conds import Layout
+from .adapters.follow_your_canvas.guider import TextLayoutGuider
+from .adapters.follow_your_canvas.layout import LayoutReader
+from .adapters.m3ddm.guider import ContextGlobalGuider
 
 FROM_FILE = "from file"
 RRE = [FROM_FILE, *CONVENTIONS]

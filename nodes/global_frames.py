@@ -11,7 +11,7 @@ from ..canvas_core.pixels.fill import Report, fill_hidden
 from ..canvas_core.plan.boxes import CELL, Size
 from ..canvas_core.systems.m3ddm.global_frames import global_frames, stretch
 from . import sockets
-from .adapters.m3ddm import GlobalContext
+from .adapters.m3ddm.known import GlobalContext
 from .adapters.progress import watch_works
 
 

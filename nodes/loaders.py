@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from . import sockets
 from .adapters.folders import SAM_FOLDER
-from .adapters.layout import load_layout_reader
+from .adapters.follow_your_canvas.layout import load_layout_reader
 from .adapters.model import WEIGHT_DTYPES, load_canvas_model
 
 MODEL_FOLDER = "diffusion_models"

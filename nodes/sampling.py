@@ -9,7 +9,7 @@ from ..canvas_core.plan.canvas import Canvas
 from ..canvas_core.plan.rounds import START_FROM
 from ..canvas_core.plan.windows import WindowSettings
 from . import sockets
-from .adapters.rounds import RoundInputs, build_rounds
+from .adapters.follow_your_canvas.rounds import RoundInputs, build_rounds
 from .adapters.sampling import sample_tiled
 from .compositing import feather_input
 from .conditioning import FROM_FILE, rre_input

@@ -7,6 +7,7 @@ import comfy.latent_formats
 import comfy.patcher_extension
 import comfy.supported_models_base
 import torch
+from comfy.conds import CONDRegular
 from comfy.ldm.modules.attention import optimized_attention
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 
@@ -67,6 +68,13 @@ class CanvasConfig(comfy.supported_models_base.BASE):
     def __init__(self, config: Any):
         super().__init__({"config": config})
         self.network = config
+
+
+class CONDExpanded(CONDRegular):
+    """One row [1, ...] for the whole clip, seen once per frame without being copied."""
+
+    def process_cond(self, batch_size: int, **kwargs: object) -> CONDRegular:
+        return CONDRegular(self.cond.expand(batch_size, *self.cond.shape[1:]))
 
 
 def require_kind(value: Any, kind: type[Kind], lacks: str, fix: str) -> Kind:

@@ -1,6 +1,7 @@
 """What a GUIDER's conditions say of the frames of one clip, for models whose frames are the batch. Inputs stay as they are."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid5
 
@@ -15,6 +16,17 @@ Conds = dict[str, list[dict[str, Any]]]
 
 LATENT, MASK = "concat_latent_image", "concat_mask"
 """What InpaintModelConditioning stores: known latents [F, C, H, W] as the VAE makes them, and the mask [F, (1,) H, W]."""
+
+Span = range | tuple[int, ...]
+"""Frames that are sampled together"""
+
+
+def span_of(frames: Sequence[int]) -> Span:
+    """Frames as a range where their distance is the same everywhere, so that equal spans are equal keys."""
+    frames = tuple(frames)
+    step = frames[1] - frames[0] if len(frames) > 1 else 1
+    even = range(frames[0], frames[-1] + 1, step) if step > 0 else range(0)
+    return even if tuple(even) == frames else frames
 
 
 def rows(tensor: torch.Tensor, frames: tuple[int, ...]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Guidance with more than two branches as a core GUIDER."""
+"""Guidance with more than two branches as a core GUIDER, for any model."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,33 +7,19 @@ import comfy.samplers
 import torch
 from node_helpers import conditioning_set_values
 
-from ...canvas_core.sampling.guidance import context_global_guidance, text_layout_guidance
 from .base import require_kind
-from .conds import Layout
-from .m3ddm import GlobalContext
 
 Conditioning = list[list[Any]]
 
 
-LAYOUT = (
-    Layout,
-    "this conditioning has no layout, which text + layout guidance needs",
-    "put Canvas Encode Layout before Canvas Guider",
-)
-GLOBAL = (
-    GlobalContext,
-    "this conditioning has no global frames, which context + global guidance needs",
-    "connect positive and negative of Canvas Global Frames to Canvas Guider",
-)
-
-
-def _require(conditioning: Conditioning, kind: type, lacks: str, fix: str) -> Conditioning:
+def require_canvas(conditioning: Conditioning, kind: type, lacks: str, fix: str) -> Conditioning:
+    """The same, when all of it says of the canvas what is of this kind. Raises ConditioningError otherwise, see `require_kind`."""
     for cond in conditioning:
         require_kind(cond[1].get("canvas"), kind, lacks, fix)
     return conditioning
 
 
-def _nulled(conditioning: Conditioning) -> Conditioning:
+def nulled(conditioning: Conditioning) -> Conditioning:
     """The same, without what it says of the canvas."""
     return [
         part
@@ -85,31 +71,3 @@ class BranchGuider(comfy.samplers.CFGGuider):
                 }
             )
         return denoised
-
-
-class TextLayoutGuider(BranchGuider):
-    """Text and layout with a scale each; the null layout's tokens are put in here. A scale of 0 saves its branch."""
-
-    def __init__(
-        self, model: Any, positive: Conditioning, negative: Conditioning, text_scale: float, layout_scale: float
-    ):
-        null, text = (_nulled(_require(cond, *LAYOUT)) for cond in (negative, positive))
-        branches = {"null": null, "text": text, "layout": negative}
-        scales = {"text": text_scale, "layout": layout_scale}
-        idle = [name for name, scale in scales.items() if not scale]
-        super().__init__(model, branches, idle, text_layout_guidance, (text_scale, layout_scale))
-
-
-class ContextGlobalGuider(BranchGuider):
-    """Known pixels and global frames with a scale each, as M3DDM is guided. A global scale of 0 saves its branch.
-
-    The fourth branch of the published code, global frames without context, has no say there and is never run.
-    """
-
-    def __init__(
-        self, model: Any, positive: Conditioning, negative: Conditioning, context_scale: float, global_scale: float
-    ):
-        null, both = _require(negative, *GLOBAL), _require(positive, *GLOBAL)
-        branches = {"null": null, "context": _nulled(both), "both": both}
-        idle = [] if global_scale else ["both"]
-        super().__init__(model, branches, idle, context_global_guidance, (context_scale, global_scale))

@@ -12,8 +12,8 @@ from ...canvas_core.networks.weights import Tensors, check_fits
 from ...canvas_core.systems.checkpoint import open_checkpoint
 from ...canvas_core.systems.follow_your_canvas.files import FOLLOW_YOUR_CANVAS
 from ...canvas_core.systems.m3ddm.files import M3DDM
-from .follow_your_canvas import FollowYourCanvasConfig, FollowYourCanvasModel
-from .m3ddm import M3DDMModel, M3DDMModelConfig
+from .follow_your_canvas.model import FollowYourCanvasConfig, FollowYourCanvasModel
+from .m3ddm.model import M3DDMModel, M3DDMModelConfig
 
 FAMILIES = {
     FOLLOW_YOUR_CANVAS.name: (FollowYourCanvasConfig, FollowYourCanvasModel),

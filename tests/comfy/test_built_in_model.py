@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(
 
 windows_adapter = comfy_pack.part("nodes.adapters.windows")
 time_adapter = comfy_pack.part("nodes.adapters.time_windows")
-conds_adapter = comfy_pack.part("nodes.adapters.conds")
+conds_adapter = comfy_pack.part("nodes.adapters.follow_your_canvas.conds")
 pack_boxes = comfy_pack.part("canvas_core.plan.boxes")
 pack_canvas = comfy_pack.part("canvas_core.pixels.placing")
 windows = comfy_pack.part("canvas_core.plan.windows")
@@ -65,7 +65,9 @@ def model():
 @pytest.fixture(scope="module")
 def clip():
     """What the model is told of one clip: latents of its frames, a mask that differs from frame to frame, tokens."""
-    reader = comfy_pack.part("nodes.adapters.layout").load_layout_reader(str(built_in.MODEL), str(built_in.SAM))
+    reader = comfy_pack.part("nodes.adapters.follow_your_canvas.layout").load_layout_reader(
+        str(built_in.MODEL), str(built_in.SAM)
+    )
     frames = drawn_frames()
     real, null = reader.read(frames[:, ANCHOR.y : ANCHOR.bottom, ANCHOR.x : ANCHOR.right], SETTINGS.plan_frames(FRAMES))
     mask = pack_canvas.generation_mask(pack_boxes.Size(H * 8, W * 8), ANCHOR).repeat(FRAMES, 1, 1)

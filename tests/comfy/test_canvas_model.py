@@ -21,7 +21,7 @@ from canvas_core.systems.follow_your_canvas.solver import make_scheduler  # noqa
 
 windows_adapter = comfy_pack.part("nodes.adapters.windows")
 time_adapter = comfy_pack.part("nodes.adapters.time_windows")
-guider_adapter = comfy_pack.part("nodes.adapters.guider")
+guider_adapter = comfy_pack.part("nodes.adapters.follow_your_canvas.guider")
 core = comfy_pack.part("canvas_core.plan.windows")
 errors = comfy_pack.part("canvas_core.errors")
 pack_boxes = comfy_pack.part("canvas_core.plan.boxes")

@@ -17,7 +17,7 @@ def test_tokens_equal_the_headless_ones(tmp_path):
     canvas, sam = tiny.write_checkpoint(tmp_path / "canvas.safetensors"), tiny.write_sam(tmp_path / "sam.pth")
     frames = torch.rand(5, 40, 56, 3, generator=torch.Generator().manual_seed(1))
     spans = [range(3), range(2, 5)]
-    reader = comfy_pack.part("nodes.adapters.layout").load_layout_reader(str(canvas), str(sam))
+    reader = comfy_pack.part("nodes.adapters.follow_your_canvas.layout").load_layout_reader(str(canvas), str(sam))
     real, null = reader.read(frames, spans)
     encoder = load_layout_encoder(open_checkpoint(canvas))
     expected = layout_tokens(encoder, encode_frames(load_sam(sam), to_levels(frames)), spans, "cpu", torch.float32)

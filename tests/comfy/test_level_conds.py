@@ -19,7 +19,7 @@ from canvas_core.systems.checkpoint import load_layout_encoder, load_sam, open_c
 from canvas_core.systems.follow_your_canvas.sam import encode_frames  # noqa: E402
 
 clip_conds = comfy_pack.part("nodes.adapters.clip_conds")
-conds_adapter = comfy_pack.part("nodes.adapters.conds")
+conds_adapter = comfy_pack.part("nodes.adapters.follow_your_canvas.conds")
 errors = comfy_pack.part("canvas_core.errors")
 levels = comfy_pack.part("canvas_core.plan.keyframes")
 boxes = comfy_pack.part("canvas_core.plan.boxes")
@@ -191,7 +191,7 @@ def test_one_clip_sees_the_hints_that_the_plain_sampler_shows():
     ],
 )
 def test_equal_frames_are_equal_spans(frames, span):
-    assert conds_adapter.span_of(frames) == span and tuple(span) == frames
+    assert clip_conds.span_of(frames) == span and tuple(span) == frames
 
 
 def layout(spans, fps=3):
@@ -205,8 +205,8 @@ def test_the_layout_of_a_clip_has_its_tokens_and_its_rate(stride, fps):
     frames = tuple(range(0, 3 * stride, stride))
     whole = layout([range(3, 90), range(0, 3 * stride, stride)])
     part = whole.of_clip(frames, stride)
-    assert part.tokens == {range(3): whole.tokens[conds_adapter.span_of(frames)]}
-    assert part.null_tokens == {range(3): whole.null_tokens[conds_adapter.span_of(frames)]}
+    assert part.tokens == {range(3): whole.tokens[clip_conds.span_of(frames)]}
+    assert part.null_tokens == {range(3): whole.null_tokens[clip_conds.span_of(frames)]}
     assert (part.fps, part.anchor, part.rre) == (fps, whole.anchor, whole.rre)
     assert whole.fps == 3
     assert part.nulled().tokens == part.null_tokens
@@ -242,7 +242,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reader(files):
-    return comfy_pack.part("nodes.adapters.layout").load_layout_reader(files.canvas, files.sam)
+    return comfy_pack.part("nodes.adapters.follow_your_canvas.layout").load_layout_reader(files.canvas, files.sam)
 
 
 def frames_of(source):

@@ -20,7 +20,7 @@ from canvas_core.sampling.noise import share_noise  # noqa: E402
 
 windows_adapter = comfy_pack.part("nodes.adapters.windows")
 time_adapter = comfy_pack.part("nodes.adapters.time_windows")
-span_of = comfy_pack.part("nodes.adapters.conds").span_of
+span_of = comfy_pack.part("nodes.adapters.clip_conds").span_of
 core = comfy_pack.part("canvas_core.plan.windows")
 errors = comfy_pack.part("canvas_core.errors")
 plan_levels = comfy_pack.part("canvas_core.plan.keyframes").plan_levels

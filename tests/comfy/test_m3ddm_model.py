@@ -23,8 +23,9 @@ from canvas_core.pixels.placing import generation_mask  # noqa: E402
 from canvas_core.plan.windows import WindowSettings as HeadlessWindows  # noqa: E402
 from canvas_core.systems.checkpoint import load_unet, open_checkpoint  # noqa: E402
 
-adapter = comfy_pack.part("nodes.adapters.m3ddm")
-guider_adapter = comfy_pack.part("nodes.adapters.guider")
+adapter = comfy_pack.part("nodes.adapters.m3ddm.known")
+guider_adapter = comfy_pack.part("nodes.adapters.m3ddm.guider")
+layout_guider = comfy_pack.part("nodes.adapters.follow_your_canvas.guider").TextLayoutGuider
 loader = comfy_pack.part("nodes.adapters.model")
 windows_adapter = comfy_pack.part("nodes.adapters.windows")
 time_adapter = comfy_pack.part("nodes.adapters.time_windows")
@@ -435,7 +436,7 @@ def test_guiders_refuse_what_is_not_theirs(model, bad, canvas):
     with pytest.raises(
         errors.ConditioningError, match=r"no layout, which .* \(but what another.*; put Canvas Encode Layout"
     ):
-        guider_adapter.TextLayoutGuider(model, *pair, 2.0, 4.0)
+        layout_guider(model, *pair, 2.0, 4.0)
 
 
 def test_levels_tell_the_rate_and_the_guides_to_every_branch(model):

@@ -71,7 +71,7 @@ def canvas_model(folder):
 def canvas_conditioning(seed, spans, anchor, rre="centre_px", known=None):
     """A conditioning for `canvas_model` with random tokens; known: (masked latents, mask in pixels)."""
     generator = torch.Generator().manual_seed(seed)
-    layouts = part("nodes.adapters.conds")
+    layouts = part("nodes.adapters.follow_your_canvas.conds")
     tokens, null = (
         {span: torch.randn(1, LAYOUT.tokens, LAYOUT.output, generator=generator) for span in spans} for _ in range(2)
     )

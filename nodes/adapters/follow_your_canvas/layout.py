@@ -10,12 +10,13 @@ import comfy.ops
 import comfy.utils
 import torch
 
-from ...canvas_core.pixels.eight_bit import to_levels
-from ...canvas_core.systems.checkpoint import load_layout_encoder, load_sam, open_checkpoint
-from ...canvas_core.systems.follow_your_canvas.layout_encoder import layout_tokens
-from ...canvas_core.systems.follow_your_canvas.sam import CHUNK, encode_frames
-from .conds import Span, Tokens
-from .progress import watch_works
+from ....canvas_core.pixels.eight_bit import to_levels
+from ....canvas_core.systems.checkpoint import load_layout_encoder, load_sam, open_checkpoint
+from ....canvas_core.systems.follow_your_canvas.layout_encoder import layout_tokens
+from ....canvas_core.systems.follow_your_canvas.sam import CHUNK, encode_frames
+from ..clip_conds import Span
+from ..progress import watch_works
+from .conds import Tokens
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ import torch
 from comfy.model_base import BaseModel, ModelType
 from comfy.model_sampling import V_PREDICTION, X0, ModelSamplingDiscrete
 
-from ...canvas_core.errors import ConditioningError
-from ...canvas_core.pixels.placing import cell_mask
-from ...canvas_core.plan.boxes import CELL, Size
-from ...canvas_core.sampling.noise import share_noise
-from ...canvas_core.systems.follow_your_canvas.config import UNetConfig
-from ...canvas_core.systems.follow_your_canvas.network import FollowYourCanvasUNet
-from .base import CanvasConfig, CoreNetwork, attend_by_core, frames_of, require_channels, require_kind
-from .conds import CONDExpanded, CONDLayout, CONDRelativeRegion, Layout
+from ....canvas_core.errors import ConditioningError
+from ....canvas_core.pixels.placing import cell_mask
+from ....canvas_core.plan.boxes import CELL, Size
+from ....canvas_core.sampling.noise import share_noise
+from ....canvas_core.systems.follow_your_canvas.config import UNetConfig
+from ....canvas_core.systems.follow_your_canvas.network import FollowYourCanvasUNet
+from ..base import CanvasConfig, CONDExpanded, CoreNetwork, attend_by_core, frames_of, require_channels, require_kind
+from .conds import CONDLayout, CONDRelativeRegion, Layout
 
 
 class FollowYourCanvasNetwork(CoreNetwork, FollowYourCanvasUNet):

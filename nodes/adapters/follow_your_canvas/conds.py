@@ -1,32 +1,23 @@
 """Conditioning values of the canvas model, and how core cuts them to a window in space or time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from comfy.conds import CONDRegular
 
-from ...canvas_core.errors import ConditioningError
-from ...canvas_core.plan.boxes import CELL, Box, Size
-from ...canvas_core.systems.follow_your_canvas.relative_region import relative_region
-from ...canvas_core.systems.follow_your_canvas.settings import clip_stride
-
-Span = range | tuple[int, ...]
-"""Frames that are sampled together"""
+from ....canvas_core.errors import ConditioningError
+from ....canvas_core.plan.boxes import CELL, Box, Size
+from ....canvas_core.systems.follow_your_canvas.relative_region import relative_region
+from ....canvas_core.systems.follow_your_canvas.settings import clip_stride
+from ..base import CONDExpanded
+from ..clip_conds import Span, span_of
 
 Tokens = Mapping[Span, torch.Tensor]
 """Layout tokens [1, N, D] of each span: time windows, or the clips of a key-frame plan"""
 
 NAMED = 4
 """Spans that an error message names."""
-
-
-def span_of(frames: Sequence[int]) -> Span:
-    """Frames as a range where their distance is the same everywhere, so that equal spans are equal keys."""
-    frames = tuple(frames)
-    step = frames[1] - frames[0] if len(frames) > 1 else 1
-    even = range(frames[0], frames[-1] + 1, step) if step > 0 else range(0)
-    return even if tuple(even) == frames else frames
 
 
 def _name(span: Span) -> str:
@@ -67,13 +58,6 @@ class Layout:
         whole = range(len(frames))
         real, null = ({whole: tokens[span]} for tokens in (self.tokens, self.null_tokens))
         return replace(self, tokens=real, null_tokens=null, fps=clip_stride(self.fps, stride))
-
-
-class CONDExpanded(CONDRegular):
-    """One row [1, ...] for the whole clip, seen once per frame without being copied."""
-
-    def process_cond(self, batch_size: int, **kwargs: object) -> CONDRegular:
-        return CONDRegular(self.cond.expand(batch_size, *self.cond.shape[1:]))
 
 
 class CONDLayout(CONDExpanded):

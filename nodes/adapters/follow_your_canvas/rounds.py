@@ -9,10 +9,10 @@ from typing import Any
 
 from comfy_execution.graph_utils import GraphBuilder
 
-from ...canvas_core.pixels.compositing import inward_alpha
-from ...canvas_core.plan.canvas import Canvas, require_cells
-from ...canvas_core.plan.rounds import Round, plan_rounds
-from ...canvas_core.plan.windows import WindowSettings
+from ....canvas_core.pixels.compositing import inward_alpha
+from ....canvas_core.plan.canvas import Canvas, require_cells
+from ....canvas_core.plan.rounds import Round, plan_rounds
+from ....canvas_core.plan.windows import WindowSettings
 
 Link = list[Any]
 """[node id, output slot]"""

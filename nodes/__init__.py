@@ -13,12 +13,18 @@ class CanvasExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         from .canvas import CanvasExpand, CanvasPreview
         from .compositing import CanvasComposite
-        from .conditioning import CanvasEmptyPrompt, CanvasEncodeLayout, CanvasGuider
         from .fill import CanvasFill
-        from .global_frames import CanvasGlobalFrames
+        from .follow_your_canvas import (
+            CanvasEmptyPrompt,
+            CanvasEncodeLayout,
+            CanvasLoadLayoutEncoder,
+            CanvasOutpaintRounds,
+        )
+        from .guidance import CanvasGuider
         from .levels import CanvasHierarchicalSampler, CanvasKeyframePlan
-        from .loaders import CanvasLoadLayoutEncoder, CanvasLoadModel
-        from .sampling import CanvasOutpaintRounds, CanvasTiledSampler
+        from .loaders import CanvasLoadModel
+        from .m3ddm import CanvasGlobalFrames
+        from .sampling import CanvasTiledSampler
         from .windows import CanvasApplyWindows, CanvasTimeWindows, CanvasWindows
 
         return [

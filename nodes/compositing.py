@@ -11,17 +11,7 @@ from ..canvas_core.pixels.placing import generation_mask, place_source, trim_fra
 from ..canvas_core.plan.canvas import Canvas
 from ..canvas_core.systems.follow_your_canvas.official import PASTES, paste_as_published
 from . import sockets
-
-
-def feather_input() -> Any:
-    """The width of the blend, wherever a node puts the source back."""
-    return io.Int.Input(
-        "feather",
-        default=8,
-        min=0,
-        max=512,
-        tooltip="Pixels over which the source's border blends into the result. Further inside, the source is untouched.",
-    )
+from .inputs import feather_input
 
 
 def finishing_inputs() -> list[Any]:

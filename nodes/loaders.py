@@ -1,14 +1,11 @@
-"""Nodes that load weights."""
+"""The node that loads a model of any family."""
 
 import folder_paths
 from comfy_api.latest import io
 
 from . import sockets
-from .adapters.folders import SAM_FOLDER
-from .adapters.follow_your_canvas.layout import load_layout_reader
 from .adapters.model import WEIGHT_DTYPES, load_canvas_model
-
-MODEL_FOLDER = "diffusion_models"
+from .inputs import MODEL_FOLDER
 
 
 class CanvasLoadModel(io.ComfyNode):
@@ -42,35 +39,3 @@ class CanvasLoadModel(io.ComfyNode):
     @classmethod
     def execute(cls, file: str, weight_dtype: str = "default") -> io.NodeOutput:
         return io.NodeOutput(load_canvas_model(folder_paths.get_full_path_or_raise(MODEL_FOLDER, file), weight_dtype))
-
-
-class CanvasLoadLayoutEncoder(io.ComfyNode):
-    """Loads the layout encoder and its SAM."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="CanvasLoadLayoutEncoder",
-            display_name="Canvas Load Layout Encoder",
-            category=sockets.CATEGORY,
-            description="Loads the part of a Follow-Your-Canvas checkpoint that reads the layout of the source, with Segment Anything as its eye.",
-            search_aliases=["sam", "segment anything", "follow your canvas", "q-former"],
-            inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=folder_paths.get_filename_list(MODEL_FOLDER),
-                    tooltip="The same file as in Canvas Load Model.",
-                ),
-                io.Combo.Input(
-                    "sam",
-                    options=folder_paths.get_filename_list(SAM_FOLDER),
-                    tooltip="sam_vit_b_01ec64.pth in models/sams.",
-                ),
-            ],
-            outputs=[sockets.LayoutEncoder.Output(display_name="encoder")],
-        )
-
-    @classmethod
-    def execute(cls, file: str, sam: str) -> io.NodeOutput:
-        canvas_path = folder_paths.get_full_path_or_raise(MODEL_FOLDER, file)
-        return io.NodeOutput(load_layout_reader(canvas_path, folder_paths.get_full_path_or_raise(SAM_FOLDER, sam)))

@@ -20,7 +20,7 @@ from canvas_core.plan.boxes import Size  # noqa: E402
 from canvas_core.plan.canvas import canvas_of_size  # noqa: E402
 from canvas_core.systems.m3ddm.global_frames import global_frames  # noqa: E402
 
-CanvasGlobalFrames = comfy_pack.part("nodes.global_frames").CanvasGlobalFrames
+CanvasGlobalFrames = comfy_pack.part("nodes.m3ddm").CanvasGlobalFrames
 errors = comfy_pack.part("canvas_core.errors")
 
 FRAMES = 5

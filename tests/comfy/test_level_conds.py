@@ -253,7 +253,7 @@ CANVAS = pack_canvas.canvas_of_size(boxes.Size(40, 56), boxes.Size(40, 96))
 
 
 def encode(reader, plan):
-    node = comfy_pack.part("nodes.conditioning").CanvasEncodeLayout
+    node = comfy_pack.part("nodes.follow_your_canvas").CanvasEncodeLayout
     positive, negative = models.conditioning(1), models.conditioning(2)
     settings = windows.WindowSettings(window=64, overlap=16, frames=4, frame_overlap=1)
     return node.execute(positive, negative, frames_of(CANVAS.source), CANVAS, settings, reader, levels=plan).args
@@ -286,7 +286,7 @@ def test_a_plan_for_another_clip_is_refused(reader):
 
 
 def guide(formula):
-    node = comfy_pack.part("nodes.conditioning").CanvasGuider
+    node = comfy_pack.part("nodes.guidance").CanvasGuider
     return node.execute(models.core_model(), models.conditioning(1), models.conditioning(2), formula)
 
 
@@ -298,7 +298,7 @@ def test_an_unknown_formula_names_both():
 
 
 def test_context_and_global_frames_have_a_scale_each(monkeypatch):
-    node = comfy_pack.part("nodes.conditioning")
+    node = comfy_pack.part("nodes.guidance")
     monkeypatch.setattr(node, "ContextGlobalGuider", lambda *given: given[1:])
     formula = {"formula": "context + global", "context_scale": 2.5, "global_scale": 3.5}
     positive, negative, *scales = guide(formula).args[0]

@@ -1,7 +1,8 @@
-"""Nodes that tell the model about the source."""
+"""Nodes of Follow-Your-Canvas and the built-in model: layout, empty prompt, rounds."""
 
 from typing import Any
 
+import folder_paths
 import torch
 from comfy_api.latest import io
 from node_helpers import conditioning_set_values
@@ -10,20 +11,22 @@ from ..canvas_core.errors import ConditioningError
 from ..canvas_core.plan.boxes import Size
 from ..canvas_core.plan.canvas import Canvas, require_cells
 from ..canvas_core.plan.keyframes import KeyframePlan
+from ..canvas_core.plan.rounds import START_FROM
 from ..canvas_core.plan.windows import WindowSettings
 from ..canvas_core.systems.follow_your_canvas.relative_region import CONVENTIONS
 from . import sockets
 from .adapters.clip_conds import span_of
+from .adapters.folders import SAM_FOLDER
 from .adapters.follow_your_canvas.conds import Layout
-from .adapters.follow_your_canvas.guider import TextLayoutGuider
-from .adapters.follow_your_canvas.layout import LayoutReader
-from .adapters.m3ddm.guider import ContextGlobalGuider
+from .adapters.follow_your_canvas.layout import LayoutReader, load_layout_reader
+from .adapters.follow_your_canvas.rounds import RoundInputs, build_rounds
+from .inputs import MODEL_FOLDER, feather_input, sampler_inputs
 
 FROM_FILE = "from file"
 RRE = [FROM_FILE, *CONVENTIONS]
 
 
-def rre_input() -> Any:
+def _rre_input() -> Any:
     """The convention of the relative region, wherever a node encodes the layout."""
     return io.Combo.Input(
         "rre",
@@ -32,6 +35,38 @@ def rre_input() -> Any:
         tooltip="How the place of a window is told to the model.",
         advanced=True,
     )
+
+
+class CanvasLoadLayoutEncoder(io.ComfyNode):
+    """Loads the layout encoder and its SAM."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="CanvasLoadLayoutEncoder",
+            display_name="Canvas Load Layout Encoder",
+            category=sockets.CATEGORY,
+            description="Loads the part of a Follow-Your-Canvas checkpoint that reads the layout of the source, with Segment Anything as its eye.",
+            search_aliases=["sam", "segment anything", "follow your canvas", "q-former"],
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=folder_paths.get_filename_list(MODEL_FOLDER),
+                    tooltip="The same file as in Canvas Load Model.",
+                ),
+                io.Combo.Input(
+                    "sam",
+                    options=folder_paths.get_filename_list(SAM_FOLDER),
+                    tooltip="sam_vit_b_01ec64.pth in models/sams.",
+                ),
+            ],
+            outputs=[sockets.LayoutEncoder.Output(display_name="encoder")],
+        )
+
+    @classmethod
+    def execute(cls, file: str, sam: str) -> io.NodeOutput:
+        canvas_path = folder_paths.get_full_path_or_raise(MODEL_FOLDER, file)
+        return io.NodeOutput(load_layout_reader(canvas_path, folder_paths.get_full_path_or_raise(SAM_FOLDER, sam)))
 
 
 class CanvasEncodeLayout(io.ComfyNode):
@@ -62,7 +97,7 @@ class CanvasEncodeLayout(io.ComfyNode):
                     tooltip="Frame stride the model was trained with, not the clip's rate. Higher means faster motion.",
                     advanced=True,
                 ),
-                rre_input(),
+                _rre_input(),
                 sockets.Levels.Input(
                     "levels",
                     optional=True,
@@ -131,59 +166,86 @@ class CanvasEmptyPrompt(io.ComfyNode):
         return io.NodeOutput([[torch.zeros(1, 1, encoder.text_width), {}]])
 
 
-def _scale(name: str, default: float, tooltip: str) -> Any:
-    return io.Float.Input(name, default=default, min=0.0, max=100.0, step=0.1, tooltip=tooltip)
+def _rounds_sources() -> list[Any]:
+    return [
+        io.Model.Input("model", raw_link=True, tooltip="From Canvas Load Model."),
+        io.Vae.Input("vae", raw_link=True, tooltip="A Stable Diffusion 1 or 2 VAE."),
+        io.Conditioning.Input(
+            "positive",
+            raw_link=True,
+            tooltip="The prompt, from a text encoder node; the layout is added in here.",
+        ),
+        io.Conditioning.Input("negative", raw_link=True, tooltip="The negative prompt."),
+        sockets.LayoutEncoder.Input("encoder", raw_link=True, tooltip="From Canvas Load Layout Encoder."),
+        io.Image.Input("images", raw_link=True, tooltip="Frames of the source."),
+        sockets.Canvas.Input("canvas", tooltip="The final canvas."),
+        sockets.Windows.Input("windows", tooltip="From Canvas Windows."),
+    ]
 
 
-FORMULAS = [
-    io.DynamicCombo.Option(
-        "text + layout",
-        [
-            _scale("text_scale", 8.0, "Weight of the prompt."),
-            _scale("layout_scale", 1.5, "Weight of the layout. 0 leaves it out and saves a third of the time."),
-        ],
-    ),
-    io.DynamicCombo.Option(
-        "context + global",
-        [
-            _scale("context_scale", 2.0, "Weight of the known pixels."),
-            _scale("global_scale", 4.0, "Weight of the global frames, on top of the known pixels."),
-        ],
-    ),
-]
+def _rounds_options() -> list[Any]:
+    return [
+        io.Int.Input(
+            "fps",
+            default=8,
+            min=2,
+            max=16,
+            tooltip="Frame stride the model was trained with, not the clip's rate.",
+            advanced=True,
+        ),
+        _rre_input(),
+        feather_input(),
+        io.Combo.Input(
+            "start_from",
+            options=list(START_FROM),
+            default=START_FROM[0],
+            tooltip="source puts the true pixels back before each round; previous is the published way.",
+            advanced=True,
+        ),
+    ]
 
 
-class CanvasGuider(io.ComfyNode):
-    """Guidance with a scale for each condition."""
+class CanvasOutpaintRounds(io.ComfyNode):
+    """Grows the canvas round by round with Follow-Your-Canvas."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="CanvasGuider",
-            display_name="Canvas Guider",
+            node_id="CanvasOutpaintRounds",
+            display_name="Canvas Outpaint Rounds",
             category=sockets.CATEGORY,
-            description="Guides text and layout, or known pixels and global frames, with a scale each, for SamplerCustomAdvanced.",
-            search_aliases=["dual cfg", "layout guidance", "classifier-free guidance"],
-            inputs=[
-                io.Model.Input("model", tooltip="The canvas model, with windows if the canvas is large."),
-                io.Conditioning.Input(
-                    "positive",
-                    tooltip="From InpaintModelConditioning after Canvas Encode Layout, or from Canvas Global Frames.",
-                ),
-                io.Conditioning.Input("negative", tooltip="The same for the negative prompt."),
-                io.DynamicCombo.Input("formula", options=FORMULAS, tooltip="Which conditions get a scale."),
-            ],
-            outputs=[io.Guider.Output(display_name="guider")],
+            description="Outpaints up to any size with Follow-Your-Canvas, growing the canvas in as many rounds as its windows need.",
+            search_aliases=["outpaint video", "follow your canvas", "uncrop video", "2k outpainting", "expand video"],
+            inputs=_rounds_sources() + sampler_inputs() + _rounds_options(),
+            outputs=[io.Image.Output(display_name="images")],
+            enable_expand=True,
         )
 
     @classmethod
-    def execute(cls, model: Any, positive: Any, negative: Any, formula: Any = None) -> io.NodeOutput:
-        match formula:
-            case {"formula": "text + layout", "text_scale": text, "layout_scale": layout}:
-                return io.NodeOutput(TextLayoutGuider(model, positive, negative, text, layout))
-            case {"formula": "context + global", "context_scale": context, "global_scale": around}:
-                return io.NodeOutput(ContextGlobalGuider(model, positive, negative, context, around))
-        raise ConditioningError(
-            f"the formula is {formula!r}, but must be 'text + layout' with 'formula.text_scale' and 'formula.layout_scale', or 'context + global' "
-            "with 'formula.context_scale' and 'formula.global_scale'"
+    def execute(
+        cls,
+        model: Any,
+        vae: Any,
+        positive: Any,
+        negative: Any,
+        encoder: Any,
+        images: Any,
+        canvas: Canvas,
+        windows: WindowSettings,
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        fps: int = 8,
+        rre: str = FROM_FILE,
+        feather: int = 8,
+        start_from: str = START_FROM[0],
+    ) -> io.NodeOutput:
+        sampler = {"steps": steps, "cfg": cfg, "sampler_name": sampler_name, "scheduler": scheduler}
+        layout = {"fps": fps, "rre": rre}
+        inputs = RoundInputs(
+            model, vae, positive, negative, encoder, images, seed, sampler, layout, feather, start_from
         )
+        result, graph = build_rounds(inputs, canvas, windows)
+        return io.NodeOutput(result, expand=graph)

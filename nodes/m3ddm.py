@@ -1,4 +1,4 @@
-"""The node that tells M3DDM about the known pixels and the whole video."""
+"""The node of M3DDM: what it is told of the known pixels and the whole video."""
 
 import math
 from typing import Any

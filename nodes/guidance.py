@@ -6,30 +6,19 @@ from comfy_api.latest import io
 
 from ..canvas_core.errors import ConditioningError
 from . import sockets
-from .adapters.follow_your_canvas.guider import TextLayoutGuider
-from .adapters.m3ddm.guider import ContextGlobalGuider
+from .adapters.formulas import FORMULAS
+from .adapters.guider import Formula
 
 
-def _scale(name: str, default: float, tooltip: str) -> Any:
-    return io.Float.Input(name, default=default, min=0.0, max=100.0, step=0.1, tooltip=tooltip)
+def _option(formula: Formula) -> Any:
+    scales = [
+        io.Float.Input(name, default=default, min=0.0, max=100.0, step=0.1, tooltip=tooltip)
+        for name, default, tooltip in formula.scales
+    ]
+    return io.DynamicCombo.Option(formula.name, scales)
 
 
-FORMULAS = [
-    io.DynamicCombo.Option(
-        "text + layout",
-        [
-            _scale("text_scale", 8.0, "Weight of the prompt."),
-            _scale("layout_scale", 1.5, "Weight of the layout. 0 leaves it out and saves a third of the time."),
-        ],
-    ),
-    io.DynamicCombo.Option(
-        "context + global",
-        [
-            _scale("context_scale", 2.0, "Weight of the known pixels."),
-            _scale("global_scale", 4.0, "Weight of the global frames, on top of the known pixels."),
-        ],
-    ),
-]
+OPTIONS = [_option(formula) for formula in FORMULAS]
 
 
 class CanvasGuider(io.ComfyNode):
@@ -50,19 +39,22 @@ class CanvasGuider(io.ComfyNode):
                     tooltip="From InpaintModelConditioning after Canvas Encode Layout, or from Canvas Global Frames.",
                 ),
                 io.Conditioning.Input("negative", tooltip="The same for the negative prompt."),
-                io.DynamicCombo.Input("formula", options=FORMULAS, tooltip="Which conditions get a scale."),
+                io.DynamicCombo.Input("formula", options=OPTIONS, tooltip="Which conditions get a scale."),
             ],
             outputs=[io.Guider.Output(display_name="guider")],
         )
 
     @classmethod
     def execute(cls, model: Any, positive: Any, negative: Any, formula: Any = None) -> io.NodeOutput:
-        match formula:
-            case {"formula": "text + layout", "text_scale": text, "layout_scale": layout}:
-                return io.NodeOutput(TextLayoutGuider(model, positive, negative, text, layout))
-            case {"formula": "context + global", "context_scale": context, "global_scale": around}:
-                return io.NodeOutput(ContextGlobalGuider(model, positive, negative, context, around))
-        raise ConditioningError(
-            f"the formula is {formula!r}, but must be 'text + layout' with 'formula.text_scale' and 'formula.layout_scale', or 'context + global' "
-            "with 'formula.context_scale' and 'formula.global_scale'"
-        )
+        chosen, scales = _read(formula)
+        return io.NodeOutput(chosen.make(model, positive, negative, *scales))
+
+
+def _read(given: Any) -> tuple[Formula, list[float]]:
+    """The formula of a choice and the values of its scales. Raises ConditioningError when it is none, or lacks a scale."""
+    values = given if isinstance(given, dict) else {}
+    for formula in FORMULAS:
+        names = [scale.name for scale in formula.scales]
+        if values.get("formula") == formula.name and values.keys() >= set(names):
+            return formula, [values[name] for name in names]
+    raise ConditioningError(f"the formula is {given!r}, but must be {', or '.join(map(str, FORMULAS))}")

@@ -1,7 +1,8 @@
 """Guidance with more than two branches as a core GUIDER, for any model."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import comfy.samplers
 import torch
@@ -71,3 +72,24 @@ class BranchGuider(comfy.samplers.CFGGuider):
                 }
             )
         return denoised
+
+
+class Scale(NamedTuple):
+    """The weight of one condition, as a widget shows it."""
+
+    name: str
+    default: float
+    tooltip: str
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A way to guide, as Canvas Guider offers it."""
+
+    name: str
+    scales: tuple[Scale, ...]
+    make: Callable[..., BranchGuider]
+    """make(model, positive, negative, *scales). Raises ConditioningError when a conditioning is not its own"""
+
+    def __str__(self) -> str:
+        return f"'{self.name}' with {' and '.join(repr(f'formula.{scale.name}') for scale in self.scales)}"

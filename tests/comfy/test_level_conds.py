@@ -290,17 +290,32 @@ def guide(formula):
     return node.execute(models.core_model(), models.conditioning(1), models.conditioning(2), formula)
 
 
-def test_an_unknown_formula_names_both():
+@pytest.mark.parametrize(
+    "formula", [{"formula": "text + global"}, {"formula": "text + layout", "text_scale": 1.0}, None]
+)
+def test_a_formula_that_is_none_names_all(formula):
+    message = (
+        f"the formula is {formula!r}, but must be 'text + layout' with 'formula.text_scale' and 'formula.layout_scale', or 'context + global' "
+        "with 'formula.context_scale' and 'formula.global_scale'"
+    )
     with pytest.raises(errors.ConditioningError) as caught:
-        guide({"formula": "text + global"})
-    for part in ("text + layout", "formula.layout_scale", "context + global", "formula.context_scale"):
-        assert part in str(caught.value)
+        guide(formula)
+    assert str(caught.value) == message
 
 
-def test_context_and_global_frames_have_a_scale_each(monkeypatch):
-    node = comfy_pack.part("nodes.guidance")
-    monkeypatch.setattr(node, "ContextGlobalGuider", lambda *given: given[1:])
-    formula = {"formula": "context + global", "context_scale": 2.5, "global_scale": 3.5}
-    positive, negative, *scales = guide(formula).args[0]
-    assert scales == [2.5, 3.5] and torch.equal(positive[0][0], models.conditioning(1)[0][0])
+def test_a_formula_of_the_table_gets_its_scales_in_order(monkeypatch):
+    node, guider = comfy_pack.part("nodes.guidance"), comfy_pack.part("nodes.adapters.guider")
+    scales = tuple(guider.Scale(name, 1.0, "") for name in ("first", "second", "third"))
+    third = guider.Formula("three", scales, lambda *given: given[1:])
+    monkeypatch.setattr(node, "FORMULAS", (*node.FORMULAS, third))
+    positive, negative, *given = guide({"third": 3.5, "second": 2.5, "first": 1.5, "formula": "three"}).args[0]
+    assert given == [1.5, 2.5, 3.5] and torch.equal(positive[0][0], models.conditioning(1)[0][0])
     assert torch.equal(negative[0][0], models.conditioning(2)[0][0])
+
+
+@pytest.mark.parametrize("system", ["follow_your_canvas", "m3ddm"])
+def test_each_system_s_guider_is_in_the_table(system):
+    formula = comfy_pack.part("nodes.adapters.guider").Formula
+    own = vars(comfy_pack.part(f"nodes.adapters.{system}.guider")).values()
+    listed = comfy_pack.part("nodes.adapters.formulas").FORMULAS
+    assert [value in listed for value in own if isinstance(value, formula)] == [True]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ....canvas_core.sampling.guidance import text_layout_guidance
-from ..guider import BranchGuider, Conditioning, nulled, require_canvas
+from ..guider import BranchGuider, Conditioning, Formula, Scale, nulled, require_canvas
 from .conds import Layout
 
 LAYOUT = (
@@ -24,3 +24,13 @@ class TextLayoutGuider(BranchGuider):
         scales = {"text": text_scale, "layout": layout_scale}
         idle = [name for name, scale in scales.items() if not scale]
         super().__init__(model, branches, idle, text_layout_guidance, (text_scale, layout_scale))
+
+
+TEXT_LAYOUT = Formula(
+    "text + layout",
+    (
+        Scale("text_scale", 8.0, "Weight of the prompt."),
+        Scale("layout_scale", 1.5, "Weight of the layout. 0 leaves it out and saves a third of the time."),
+    ),
+    TextLayoutGuider,
+)

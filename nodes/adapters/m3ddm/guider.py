@@ -3,7 +3,7 @@
 from typing import Any
 
 from ....canvas_core.sampling.guidance import context_global_guidance
-from ..guider import BranchGuider, Conditioning, nulled, require_canvas
+from ..guider import BranchGuider, Conditioning, Formula, Scale, nulled, require_canvas
 from .known import GlobalContext
 
 GLOBAL = (
@@ -26,3 +26,13 @@ class ContextGlobalGuider(BranchGuider):
         branches = {"null": null, "context": nulled(both), "both": both}
         idle = [] if global_scale else ["both"]
         super().__init__(model, branches, idle, context_global_guidance, (context_scale, global_scale))
+
+
+CONTEXT_GLOBAL = Formula(
+    "context + global",
+    (
+        Scale("context_scale", 2.0, "Weight of the known pixels."),
+        Scale("global_scale", 4.0, "Weight of the global frames, on top of the known pixels."),
+    ),
+    ContextGlobalGuider,
+)

@@ -1,7 +1,7 @@
 """What the canvas models have in common under core: how their network is called, and what core wants to know of them."""
 
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import comfy.latent_formats
 import comfy.patcher_extension
@@ -12,8 +12,21 @@ from comfy.ldm.modules.attention import optimized_attention
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 
 from ...canvas_core.errors import ConditioningError
+from ...canvas_core.plan.keyframes import ClipPlan
 
 Kind = TypeVar("Kind")
+Value = TypeVar("Value")
+
+
+@runtime_checkable
+class ClipValue(Protocol):
+    """What a system puts into a conditioning under the key `canvas`: it says itself what it is for a clip, and for a branch without it."""
+
+    def of_clip(self: Value, clip: ClipPlan, latents: torch.Tensor) -> Value:
+        """The same for one clip of a plan. latents [n, C, H, W] are where the clip starts; those of its guides are finished."""
+
+    def nulled(self: Value) -> Value:
+        """The same without what guidance leaves out."""
 
 
 class CoreNetwork:

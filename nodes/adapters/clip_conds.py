@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid5
 
 import torch
@@ -10,6 +10,7 @@ from comfy.conds import CONDRegular
 from comfy.utils import common_upscale, resize_to_batch_size
 
 from ...canvas_core.plan.keyframes import ClipPlan
+from .base import ClipValue
 
 Conds = dict[str, list[dict[str, Any]]]
 """`original_conds` of a GUIDER: name to its conditions."""
@@ -34,42 +35,53 @@ def rows(tensor: torch.Tensor, frames: tuple[int, ...]) -> torch.Tensor:
     return tensor[[frame % len(tensor) for frame in frames]]
 
 
-def cut_conds(conds: Conds, clip: ClipPlan, length: int) -> Conds:
-    """The conditions of one clip of a video of `length` frames.
+class Cut(NamedTuple):
+    """One clip of a video."""
 
-    Values with a method `of_clip(frames, stride)` say themselves what they are for these frames. Tensors whose first size is
-    the number of frames are taken to have one row for each. ControlNets get the hints of these frames.
+    clip: ClipPlan
+    latents: torch.Tensor
+    """[n, C, H, W] where the clip starts; those of its guides are finished"""
+    length: int
+    """Frames of the video"""
+
+
+def cut_conds(conds: Conds, cut: Cut) -> Conds:
+    """The conditions of one clip.
+
+    Values of the canvas say themselves what they are for it. Tensors whose first size is the number of the video's frames are
+    taken to have one row for each. ControlNets get the hints of the clip's frames.
     """
     controls: dict[int, Any] = {}
-    return {name: [_cut(cond, clip, length, controls) for cond in group] for name, group in conds.items()}
+    return {name: [_cut(cond, cut, controls) for cond in group] for name, group in conds.items()}
 
 
-def _cut(cond: dict[str, Any], clip: ClipPlan, length: int, controls: dict[int, Any]) -> dict[str, Any]:
-    told = {key: _fit(cond[key], length)[list(clip.frames)] for key in (LATENT, MASK) if _is_told(cond)}
-    part = {key: _cut_value(value, clip, length) for key, value in cond.items() if key not in told} | told
+def _cut(cond: dict[str, Any], cut: Cut, controls: dict[int, Any]) -> dict[str, Any]:
+    frames = cut.clip.frames
+    told = {key: _fit(cond[key], cut.length)[list(frames)] for key in (LATENT, MASK) if _is_told(cond)}
+    part = {key: _cut_value(value, cut) for key, value in cond.items() if key not in told} | told
     if "model_conds" in cond:
-        part["model_conds"] = {key: _cut_value(value, clip, length) for key, value in cond["model_conds"].items()}
+        part["model_conds"] = {key: _cut_value(value, cut) for key, value in cond["model_conds"].items()}
     if cond.get("control") is not None:
-        part["control"] = _cut_control(cond["control"], clip.frames, controls)
+        part["control"] = _cut_control(cond["control"], frames, controls)
     if "uuid" in cond:  # caches of other packs tell conditions apart by it
-        part["uuid"] = uuid5(cond["uuid"], f"frames {clip.frames}")
+        part["uuid"] = uuid5(cond["uuid"], f"frames {frames}")
     return part
 
 
-def _cut_value(value: Any, clip: ClipPlan, length: int) -> Any:
-    if hasattr(value, "of_clip"):
-        return value.of_clip(clip.frames, clip.stride)
+def _cut_value(value: Any, cut: Cut) -> Any:
+    if isinstance(value, ClipValue):
+        return value.of_clip(cut.clip, cut.latents)
     if isinstance(value, torch.Tensor):
-        return rows(value, clip.frames) if value.ndim and len(value) == length > 1 else value
+        return rows(value, cut.clip.frames) if value.ndim and len(value) == cut.length > 1 else value
     if isinstance(value, CONDRegular):
-        return value._copy_with(_cut_content(value.cond, clip, length))
+        return value._copy_with(_cut_content(value.cond, cut))
     return value
 
 
-def _cut_content(content: Any, clip: ClipPlan, length: int) -> Any:
+def _cut_content(content: Any, cut: Cut) -> Any:
     if isinstance(content, list):
-        return [_cut_value(item, clip, length) for item in content]
-    return _cut_value(content, clip, length)
+        return [_cut_value(item, cut) for item in content]
+    return _cut_value(content, cut)
 
 
 def _cut_control(control: Any, frames: tuple[int, ...], done: dict[int, Any]) -> Any:

@@ -13,7 +13,7 @@ import torch
 from ...canvas_core.errors import SamplingError
 from ...canvas_core.plan.keyframes import ClipPlan, KeyframePlan
 from ...canvas_core.sampling.noise import share_noise
-from .clip_conds import cut_conds, known_frames, rows, tell_guides
+from .clip_conds import Cut, cut_conds, known_frames, rows, tell_guides
 
 RATIOS = ("downscale_ratio_spacial", "downscale_ratio_temporal")
 """What core's empty latents say of their size until they are fitted to a model."""
@@ -122,7 +122,7 @@ class LevelRun:
         self, guider: Any, clip: ClipPlan, noise: torch.Tensor, callback: Callable[..., None], seed: int
     ) -> torch.Tensor:
         latents = rows(self.finished, clip.frames)
-        conds = cut_conds(guider.original_conds, clip, len(self.finished))
+        conds = cut_conds(guider.original_conds, Cut(clip, latents, len(self.finished)))
         part = copy.copy(guider)
         part.original_conds = tell_guides(conds, clip, latents)
         return part.sample(

@@ -1,5 +1,6 @@
 """What conditions say of one clip: per-frame values are cut to its frames, everything else stays."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import comfy_pack
@@ -39,12 +40,15 @@ def by_frame(frames=FRAMES, *shape):
 class OfClip:
     """A value that knows itself what it is for a clip."""
 
-    def of_clip(self, frames, stride):
-        return frames, stride
+    def of_clip(self, clip, latents):
+        return clip, latents
+
+    def nulled(self):
+        return self
 
 
-def cut(clip, length=FRAMES, **values):
-    (group,) = clip_conds.cut_conds({"positive": [values]}, clip, length).values()
+def cut(clip, length=FRAMES, latents=None, **values):
+    (group,) = clip_conds.cut_conds({"positive": [values]}, clip_conds.Cut(clip, latents, length)).values()
     return group[0]
 
 
@@ -77,13 +81,39 @@ def test_model_conds_are_cut_and_keep_their_kind():
     assert isinstance(part["y"], comfy.conds.CONDRegular) and torch.equal(part["y"].cond, expected)
     assert isinstance(part["text"], comfy.conds.CONDCrossAttn) and len(part["text"].cond) == 1
     assert torch.equal(part["refs"].cond[0], expected) and len(part["refs"].cond[1]) == 2
-    assert part["limit"].cond == 12 and part["own"] == (clip.frames, 1)
+    assert part["limit"].cond == 12 and part["own"] == (clip, None)
     assert conds["y"].cond is values
 
 
 @pytest.mark.parametrize("clip", PLAN.clips)
-def test_values_of_our_own_know_frames_and_stride(clip):
-    assert cut(clip, layout=OfClip())["layout"] == (clip.frames, clip.stride)
+def test_values_of_our_own_know_the_clip_and_its_latents(clip):
+    latents = by_frame(len(clip.frames), 4, H, W)
+    assert cut(clip, latents=latents, layout=OfClip())["layout"] == (clip, latents)
+
+
+class Told:
+    """A conditioning's value that keeps what each clip tells it."""
+
+    def __init__(self):
+        self.clips = []
+
+    def of_clip(self, clip, latents):
+        self.clips.append((clip, latents.clone()))
+        return self
+
+    def nulled(self):
+        return self
+
+
+def test_the_latents_of_a_clip_are_those_of_its_guides_where_they_are_finished():
+    told, latent = Told(), {"samples": random(FRAMES, 4, H, W, seed=5)}
+    positive = [[models.conditioning(1)[0][0], {"canvas": told}]]
+    result = sample_by_levels(Recorder(models.core_model(), positive, models.conditioning(2)), PLAN, latent, steps=1)
+    assert [clip for clip, _ in told.clips] == list(PLAN.clips)
+    for clip, latents in told.clips:
+        for slot, frame in enumerate(clip.frames):
+            start = result[0] if slot in clip.guides else latent
+            assert torch.equal(latents[slot], start["samples"][frame])
 
 
 def test_each_clip_has_conditions_of_its_own():
@@ -200,11 +230,15 @@ def layout(spans, fps=3):
     return conds_adapter.Layout(tokens, null, boxes.Box(0, 0, 8, 8), "centre_px", fps)
 
 
+def clip_of(frames, stride):
+    return replace(PLAN.clips[0], frames=frames, stride=stride, guides=())
+
+
 @pytest.mark.parametrize(("stride", "fps"), [(1, 3), (3, 9), (5, 15), (6, 16), (15, 16)])
 def test_the_layout_of_a_clip_has_its_tokens_and_its_rate(stride, fps):
     frames = tuple(range(0, 3 * stride, stride))
     whole = layout([range(3, 90), range(0, 3 * stride, stride)])
-    part = whole.of_clip(frames, stride)
+    part = whole.of_clip(clip_of(frames, stride), None)
     assert part.tokens == {range(3): whole.tokens[clip_conds.span_of(frames)]}
     assert part.null_tokens == {range(3): whole.null_tokens[clip_conds.span_of(frames)]}
     assert (part.fps, part.anchor, part.rre) == (fps, whole.anchor, whole.rre)
@@ -219,7 +253,7 @@ def test_missing_tokens_of_a_clip_say_which_nodes_to_connect():
         "connect the same Canvas Keyframe Plan to Canvas Encode Layout and to Canvas Hierarchical Sampler"
     )
     with pytest.raises(errors.ConditioningError) as caught:
-        layout(spans).of_clip((0, 3, 6), 3)
+        layout(spans).of_clip(clip_of((0, 3, 6), 3), None)
     assert str(caught.value) == message
 
 
@@ -266,7 +300,7 @@ def test_tokens_are_encoded_for_the_frames_of_each_clip(files, reader):
     for told in found:
         assert set(told.tokens) == set(told.null_tokens) == {range(0, 7, 3), range(4), range(3, 7)}
         for clip in PLAN.clips:
-            part = told.of_clip(clip.frames, clip.stride)
+            part = told.of_clip(clip, None)
             with torch.inference_mode():
                 real = encoder(features[list(clip.frames)][None])
                 null = encoder(torch.zeros_like(features[list(clip.frames)])[None])

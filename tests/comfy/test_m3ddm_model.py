@@ -1,6 +1,7 @@
 """M3DDM as a plain MODEL of a real ComfyUI: the same as the headless engine within rounding."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import comfy_pack
@@ -307,11 +308,16 @@ def test_a_rate_is_told_as_a_whole_number(model):
     assert not calls[0]["fps"].is_floating_point()
 
 
+def clip_of(frames, stride):
+    plan = comfy_pack.part("canvas_core.plan.keyframes").plan_levels(1, (1,))
+    return replace(plan.clips[0], frames=frames, stride=stride)
+
+
 @pytest.mark.parametrize("stride", [1, 5, 30])
 def test_the_rate_of_a_level_reaches_the_network(model, unet, stride):
     recorded, calls = record_calls(model)
     positive, _ = conds(29.97)
-    told = positive[0][1]["canvas"].of_clip((0, stride, 2 * stride), stride)
+    told = positive[0][1]["canvas"].of_clip(clip_of((0, stride, 2 * stride), stride), KNOWN)
     ours, x = predict(guided_by(recorded, changed(positive, canvas=told)))
     expected = {1: 30, 5: 6, 30: 1}[stride]
     assert calls[0]["fps"].tolist() == [expected] * FRAMES
@@ -320,7 +326,7 @@ def test_the_rate_of_a_level_reaches_the_network(model, unet, stride):
 
 
 def test_a_level_keeps_what_is_null():
-    context = adapter.GlobalContext(SEEN, 24.0).nulled().of_clip((0, 5), 5)
+    context = adapter.GlobalContext(SEEN, 24.0).nulled().of_clip(clip_of((0, 5), 5), KNOWN)
     assert context == context
     assert (context.null, context.fps) == (True, 5.0)
     assert "tensor" not in repr(context)

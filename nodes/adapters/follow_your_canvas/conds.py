@@ -8,6 +8,7 @@ from comfy.conds import CONDRegular
 
 from ....canvas_core.errors import ConditioningError
 from ....canvas_core.plan.boxes import CELL, Box, Size
+from ....canvas_core.plan.keyframes import ClipPlan
 from ....canvas_core.systems.follow_your_canvas.relative_region import relative_region
 from ....canvas_core.systems.follow_your_canvas.settings import clip_stride
 from ..base import CONDExpanded
@@ -44,20 +45,17 @@ class Layout:
         """The same with the null layout's tokens."""
         return Layout(self.null_tokens, self.null_tokens, self.anchor, self.rre, self.fps)
 
-    def of_clip(self, frames: tuple[int, ...], stride: int) -> "Layout":
-        """The layout of a clip made of these frames alone, whose frames lie `stride` apart.
-
-        Raises ConditioningError when no tokens were encoded for them.
-        """
-        span = span_of(frames)
+    def of_clip(self, clip: ClipPlan, latents: torch.Tensor) -> "Layout":
+        """The layout of a clip alone. Raises ConditioningError when no tokens were encoded for its frames."""
+        span = span_of(clip.frames)
         if span not in self.tokens:
             raise ConditioningError(
                 f"there are no layout tokens for the clip of frames {_name(span)}, only for {_names(self.tokens)}; connect the same Canvas Keyframe "
                 "Plan to Canvas Encode Layout and to Canvas Hierarchical Sampler"
             )
-        whole = range(len(frames))
+        whole = range(len(clip.frames))
         real, null = ({whole: tokens[span]} for tokens in (self.tokens, self.null_tokens))
-        return replace(self, tokens=real, null_tokens=null, fps=clip_stride(self.fps, stride))
+        return replace(self, tokens=real, null_tokens=null, fps=clip_stride(self.fps, clip.stride))
 
 
 class CONDLayout(CONDExpanded):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from comfy.conds import CONDRegular
 
+from ....canvas_core.plan.keyframes import ClipPlan
 from ....canvas_core.systems.m3ddm.plan import clip_rate
 
 
@@ -24,9 +25,9 @@ class GlobalContext:
         """The same without the frames."""
         return replace(self, null=True)
 
-    def of_clip(self, frames: tuple[int, ...], stride: int) -> "GlobalContext":
-        """The same for a clip whose frames lie `stride` apart."""
-        return replace(self, fps=clip_rate(self.fps, stride))
+    def of_clip(self, clip: ClipPlan, latents: torch.Tensor) -> "GlobalContext":
+        """The same at the rate of a clip's frames."""
+        return replace(self, fps=clip_rate(self.fps, clip.stride))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,12 +7,9 @@ import torch
 from comfy_api.latest import io
 
 from ..canvas_core.errors import ConditioningError, GeometryError
-from ..canvas_core.pixels.fill import Report, fill_hidden
 from ..canvas_core.plan.boxes import CELL, Size
-from ..canvas_core.systems.m3ddm.global_frames import global_frames, stretch
 from . import sockets
-from .adapters.m3ddm.known import GlobalContext
-from .adapters.progress import watch_works
+from .adapters.m3ddm.known import know_video
 
 
 class CanvasGlobalFrames(io.ComfyNode):
@@ -54,19 +51,8 @@ class CanvasGlobalFrames(io.ComfyNode):
         frames, hidden = images[..., :3].cpu(), (mask.cpu().reshape(-1, *mask.shape[-2:]) > 0).float()
         _check_canvas(frames, hidden)
         _check_video(global_images, fps)
-        hidden = hidden.expand(len(frames), -1, -1)
-        filling, *encoding = watch_works(5)
-        filled = fill_hidden(frames, hidden, "telea", filling)
-        # Black where hidden, as M3DDM was trained; core's node for inpainting has grey there.
-        known, black = frames * (hidden == 0)[..., None], torch.zeros_like(frames[:1])
-        parts = (_seen(global_images), known, black, filled)
-        seen, context, null, start = (_encode(vae, *work) for work in zip(parts, encoding, strict=True))
-        around = GlobalContext(seen, float(fps))
-        positive = _conditioning(context, hidden, around)
-        negative = _conditioning(
-            null.expand_as(context), torch.ones_like(hidden[:1]).expand_as(hidden), around.nulled()
-        )
-        return io.NodeOutput(positive, negative, {"samples": start})
+        known = know_video(vae, frames, hidden.expand(len(frames), -1, -1), global_images, float(fps))
+        return io.NodeOutput(known.positive, known.negative, {"samples": known.start})
 
 
 def _check_canvas(frames: torch.Tensor, hidden: torch.Tensor) -> None:
@@ -98,28 +84,3 @@ def _check_video(images: torch.Tensor, fps: float) -> None:
         raise ConditioningError(
             f"fps is {fps}, but must be a number above 0; connect fps of Get Video Components, or type the source's frame rate"
         )
-
-
-def _seen(images: torch.Tensor) -> torch.Tensor:
-    """16 frames of images [N, h, w, C], spread over the video and stretched to squares, [16, 256, 256, 3]."""
-    chosen = images[list(global_frames(len(images))), ..., :3].cpu()
-    return torch.cat([stretch(frame) for frame in chosen.mul(255).round().clamp(0, 255).to(torch.uint8)])
-
-
-def _encode(vae: Any, frames: torch.Tensor, report: Report) -> torch.Tensor:
-    """Latents [F, C, h, w], not scaled, of frames [F, H, W, 3]. Raises ConditioningError when the VAE is not one of images."""
-    report(0.0)
-    latents = vae.encode(frames)
-    wanted = (len(frames), *(side // CELL for side in frames.shape[1:3]))
-    if latents.ndim != 4 or (len(latents), *latents.shape[2:]) != wanted:
-        raise ConditioningError(
-            f"the VAE makes latents of {list(latents.shape)}, but M3DDM needs one for each frame at an eighth of its size; use the VAE of Stable Diffusion 1.5"
-        )
-    report(1.0)
-    return latents
-
-
-def _conditioning(latents: torch.Tensor, hidden: torch.Tensor, around: GlobalContext) -> list[list[Any]]:
-    """What core takes for a prompt, which M3DDM does not read, with latents [F, C, h, w] and mask [F, H, W] of what is known."""
-    values = {"concat_latent_image": latents, "concat_mask": hidden[:, None], "canvas": around}
-    return [[torch.zeros(1, 1, 1), values]]

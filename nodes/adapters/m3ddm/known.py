@@ -1,13 +1,20 @@
-"""What M3DDM's conditioning says of the whole video."""
+"""What M3DDM's conditioning says of the known pixels and the whole video."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 from comfy.conds import CONDRegular
 
+from ....canvas_core.errors import ConditioningError
+from ....canvas_core.pixels.fill import Report
+from ....canvas_core.plan.boxes import CELL
 from ....canvas_core.plan.keyframes import ClipPlan
+from ....canvas_core.systems.m3ddm.pixels import global_pixels, known_pixels, start_pixels
 from ....canvas_core.systems.m3ddm.plan import clip_rate
+from ..guider import Conditioning
+from ..progress import watch_works
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,3 +61,48 @@ class CONDGlobalFrames(CONDRegular):
 
     def size(self) -> list[int]:
         return list(self.cond.latents.shape)
+
+
+class Known(NamedTuple):
+    """What Canvas Global Frames makes."""
+
+    positive: Conditioning
+    """Known pixels and global frames"""
+    negative: Conditioning
+    """Neither"""
+    start: torch.Tensor
+    """Latents [F, 4, h, w] of a rough fill, as the VAE makes them"""
+
+
+def know_video(vae: Any, frames: torch.Tensor, mask: torch.Tensor, video: torch.Tensor, fps: float) -> Known:
+    """Encode a canvas [F, H, W, 3] with mask [F, H, W], and 16 frames of the video [N, h, w, C], which has `fps` a second.
+
+    Raises ConditioningError when the VAE is not one of images, and core's InterruptProcessingException when the user cancels.
+    """
+    filling, *encoding = watch_works(5)
+    filled = start_pixels(frames, mask, filling)
+    parts = (global_pixels(video[..., :3]), known_pixels(frames, mask), torch.zeros_like(frames[:1]), filled)
+    shown, context, black, start = (_encode(vae, *work) for work in zip(parts, encoding, strict=True))
+    whole = GlobalContext(shown, fps)
+    positive = _conditioning(context, mask, whole)
+    negative = _conditioning(black.expand_as(context), torch.ones_like(mask[:1]).expand_as(mask), whole.nulled())
+    return Known(positive, negative, start)
+
+
+def _encode(vae: Any, frames: torch.Tensor, report: Report) -> torch.Tensor:
+    """Latents [F, C, h, w], not scaled, of frames [F, H, W, 3]. Raises ConditioningError when the VAE is not one of images."""
+    report(0.0)
+    latents = vae.encode(frames)
+    wanted = (len(frames), *(side // CELL for side in frames.shape[1:3]))
+    if latents.ndim != 4 or (len(latents), *latents.shape[2:]) != wanted:
+        raise ConditioningError(
+            f"the VAE makes latents of {list(latents.shape)}, but M3DDM needs one for each frame at an eighth of its size; use the VAE of Stable Diffusion 1.5"
+        )
+    report(1.0)
+    return latents
+
+
+def _conditioning(latents: torch.Tensor, mask: torch.Tensor, context: GlobalContext) -> Conditioning:
+    """What core takes for a prompt, which M3DDM does not read, with latents [F, C, h, w] and mask [F, H, W] of what is known."""
+    values = {"concat_latent_image": latents, "concat_mask": mask[:, None], "canvas": context}
+    return [[torch.zeros(1, 1, 1), values]]

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from segment_anything.modeling import ImageEncoderViT
 
 from ..atomic_write import refuse_same, write_whole
 from ..errors import CheckpointError
@@ -23,6 +22,9 @@ from .follow_your_canvas.sam import build_sam
 from .presets import Preset, read_presets
 from .stored_values import read_json
 from .system import Architecture, stored_config
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import ImageEncoderViT
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def load_layout_encoder(
     return _fill(network, checkpoint.layout_tensors(), checkpoint.file.path.name, dtype, device)
 
 
-def load_sam(path: str | Path) -> ImageEncoderViT:
+def load_sam(path: str | Path) -> "ImageEncoderViT":
     """The image encoder of a SAM file, float32 on the CPU."""
     return build_sam(open_tensors(path).load(lambda key: True))
 

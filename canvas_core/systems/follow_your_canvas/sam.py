@@ -6,14 +6,17 @@ prepares frames as Follow-Your-Canvas @ 2748eb1 does.
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
-from segment_anything.modeling import ImageEncoderViT
 from torch import nn
 
 from ...errors import CheckpointError
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import ImageEncoderViT
 
 PREFIX = "image_encoder."
 CHUNK = 2
@@ -23,8 +26,10 @@ MEAN = torch.tensor([123.675, 116.28, 103.53])
 STD = torch.tensor([58.395, 57.12, 57.375])
 
 
-def build_sam(tensors: Mapping[str, torch.Tensor]) -> ImageEncoderViT:
+def build_sam(tensors: Mapping[str, torch.Tensor]) -> "ImageEncoderViT":
     """The image encoder of a SAM file, every size read from its shapes. Raises CheckpointError when keys are missing."""
+    from segment_anything.modeling import ImageEncoderViT  # here, so that ComfyUI starts without it
+
     weights = {key.removeprefix(PREFIX): value for key, value in tensors.items() if key.startswith(PREFIX)} or dict(
         tensors
     )
@@ -69,7 +74,7 @@ def prepare_frame(levels: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def encode_frames(
-    encoder: ImageEncoderViT, levels: torch.Tensor, on_chunk: Callable[[int], None] | None = None
+    encoder: "ImageEncoderViT", levels: torch.Tensor, on_chunk: Callable[[int], None] | None = None
 ) -> torch.Tensor:
     """Frames [F, h, w, 3] uint8 to SAM features [F, H W, C], row by row, on the CPU. on_chunk(frames done) reports progress."""
     weight = encoder.pos_embed

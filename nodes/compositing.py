@@ -5,8 +5,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..canvas_core.errors import GeometryError
-from ..canvas_core.pixels.compositing import paste_borrowed, paste_source
-from ..canvas_core.pixels.finishing import finish_hidden
+from ..canvas_core.pixels.compositing import paste_source
+from ..canvas_core.pixels.finishing import Finishing
 from ..canvas_core.pixels.placing import generation_mask, place_source, trim_frames
 from ..canvas_core.plan.canvas import Canvas
 from ..canvas_core.systems.follow_your_canvas.official import PASTES, paste_as_published
@@ -102,11 +102,9 @@ class CanvasComposite(io.ComfyNode):
             )
         if filled is not None:
             filled, mask = filled[..., :3].to(result), mask.to(result)
-        if refine or match or texture:
-            frames, hidden = _known(source, canvas, filled, mask)
-            result = finish_hidden(result, frames, hidden, match, texture, filled if refine else None)
-        if filled is not None:
-            result = paste_borrowed(result, filled, mask, feather)
+        if match or texture or filled is not None:
+            finishing = Finishing(match, texture, borrowed=filled is not None, feather=feather)
+            result = finishing.apply(result, *_known(source, canvas, filled, mask), filled if refine else None)
         if how == "official":
             return io.NodeOutput(trim_frames(paste_as_published(result, source, canvas), canvas))
         return io.NodeOutput(trim_frames(paste_source(result, source, canvas, feather), canvas))

@@ -53,9 +53,15 @@ class Finishing:
             raise SamplingError(f"the border match is {self.match} px, but must be 0 or more; 0 turns it off")
         check_share(self.texture)
 
-    def apply(self, decoded: torch.Tensor, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Decoded frames [F, H, W, 3], finished; frames [F, H, W, 3] and mask [F, H, W] say what is known."""
-        filled = fill_hidden(frames, mask, self.refine) if self.refine else None
+    def apply(
+        self, decoded: torch.Tensor, frames: torch.Tensor, mask: torch.Tensor, filled: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Decoded frames [F, H, W, 3], finished; frames [F, H, W, 3] and mask [F, H, W] say what is known.
+
+        The result is laid over `filled` [F, H, W, 3]; where that is not given, over the fill that `refine` names, if it names one.
+        """
+        if filled is None and self.refine:
+            filled = fill_hidden(frames, mask, self.refine)
         result = finish_hidden(decoded, frames, mask, self.match, self.texture, filled)
         return paste_borrowed(result, frames, mask, self.feather) if self.borrowed else result
 

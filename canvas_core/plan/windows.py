@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import torch
 
@@ -177,3 +178,12 @@ class WindowSettings:
 
     def __str__(self) -> str:
         return f"windows of {self.window} px, overlap {self.overlap} ({self.planner}, {self.weights}), {self.frames} frames, overlap {self.frame_overlap}"
+
+
+def shares(plan: WindowPlan, settings: WindowSettings, device: Any = "cpu") -> dict[Box, torch.Tensor]:
+    """The part that each window has in the fused canvas, [h, w] float32 and 0 outside it; together they are 1 everywhere."""
+    weights = {box: torch.zeros(tuple(plan.size), device=device) for box in plan.windows}
+    for box, canvas in weights.items():
+        box.crop(canvas).copy_(settings.weigh(box.size))
+    total = torch.stack(list(weights.values())).sum(0)
+    return {box: canvas / total for box, canvas in weights.items()}

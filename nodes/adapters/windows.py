@@ -17,9 +17,10 @@ from comfy.patcher_extension import WrappersMP
 
 from ...canvas_core.errors import SamplingError
 from ...canvas_core.plan.boxes import Box, Size
-from ...canvas_core.plan.windows import WindowPlan, WindowSettings
+from ...canvas_core.plan.windows import WindowPlan, WindowSettings, shares
 
 KEY = "canvas_windows"
+"""Under which a MODEL carries the wrappers, and in its options the windows they belong to"""
 
 FUZZ = 8
 """Cells over which core fades the border of an area."""
@@ -84,11 +85,8 @@ class SpatialWindows:
         """Weights of each window on the whole canvas, [1, (T,) H, W] float32; together they are 1 everywhere."""
         key = (tuple(x.shape[2:]), x.device)
         if key not in self._masks:
-            masks = {box: torch.zeros(x.shape[-2:], device=x.device) for box in plan.windows}
-            for box, mask in masks.items():
-                box.crop(mask).copy_(self.settings.weigh(box.size))
-            total = torch.stack(list(masks.values())).sum(0)
-            self._masks[key] = {box: (mask / total).expand(1, *x.shape[2:]) for box, mask in masks.items()}
+            parts = shares(plan, self.settings, x.device)
+            self._masks[key] = {box: part.expand(1, *x.shape[2:]) for box, part in parts.items()}
         return self._masks[key]
 
     def _split_group(
@@ -249,8 +247,8 @@ def _crop_hint(hint: torch.Tensor, box: Box) -> torch.Tensor:
 
 def windows_at_once(model: Any) -> int:
     """The batch limit that windows applied earlier to this MODEL have, or 0."""
-    wrappers = model.get_wrappers(WrappersMP.CALC_COND_BATCH, KEY)
-    return wrappers[0].__self__.windows_at_once if wrappers else 0
+    windows = model.model_options.get(KEY)
+    return windows.windows_at_once if windows else 0
 
 
 def apply_windows(model: Any, settings: WindowSettings, windows_at_once: int = 0) -> Any:
@@ -259,7 +257,7 @@ def apply_windows(model: Any, settings: WindowSettings, windows_at_once: int = 0
     cell = getattr(model.model.latent_format, "spacial_downscale_ratio", 8)
     patch = getattr(model.model.diffusion_model, "patch_size", 1)
     step = patch[-1] if isinstance(patch, tuple | list) else patch
-    windows = SpatialWindows(settings, windows_at_once, cell, step)
+    windows = patched.model_options[KEY] = SpatialWindows(settings, windows_at_once, cell, step)
     wrappers = {
         WrappersMP.CALC_COND_BATCH: windows.calc_cond_batch,
         WrappersMP.PREPARE_SAMPLING: windows.prepare_sampling,

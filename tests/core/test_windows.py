@@ -21,6 +21,7 @@ from canvas_core.plan.windows import (
     official_starts,
     official_weights,
     plan_frames,
+    shares,
 )
 from canvas_core.sampling.fusion import fuse_frames, fuse_windows
 
@@ -184,6 +185,18 @@ def test_fusion_is_the_weighted_mean_of_each_cell(weights):
     parts, weigh = pieces(plan), chosen.weigh(plan.windows[0].size)
     fused = fuse_windows(parts, weigh, torch.zeros(2, 13, 17))
     assert (fused - slow_fusion(parts, weigh, plan.size)).abs().max() < 1e-6
+
+
+@given(settings(), small, st.randoms(use_true_random=False))
+def test_shares_are_what_fusion_takes_of_a_window(chosen, size, draw):
+    plan = chosen.plan(size)
+    parts = shares(plan, chosen)
+    assert list(parts) == list(dict.fromkeys(plan.windows))
+    assert (torch.stack(list(parts.values())).sum(0) - 1).abs().max() < 1e-6
+    box, share = draw.choice(list(parts.items()))
+    crops = [(each, torch.full(tuple(each.size), float(each == box))) for each in parts]
+    fused = fuse_windows(crops, chosen.weigh(box.size), torch.zeros(tuple(size)))
+    assert share.dtype == torch.float32 and (share - fused).abs().max() < 1e-6
 
 
 @given(settings(), small, st.randoms(use_true_random=False))

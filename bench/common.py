@@ -1,13 +1,18 @@
 """Networks and clips the benchmarks share: random weights, sizes large enough for the network to dominate."""
 
+from functools import partial
+
 import torch
 
 from canvas_core.plan.boxes import Box
 from canvas_core.plan.windows import WindowSettings
-from canvas_core.systems.follow_your_canvas.conditions import ClipConditions, TiledPredictor
+from canvas_core.sampling.denoise import Predict
+from canvas_core.sampling.tiling import predict_canvas
+from canvas_core.systems.follow_your_canvas.conditions import CanvasClip
 from canvas_core.systems.follow_your_canvas.config import UNetConfig
 from canvas_core.systems.follow_your_canvas.guidance import guide_by_text
 from canvas_core.systems.follow_your_canvas.network import FollowYourCanvasUNet
+from canvas_core.systems.system import Place
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FRAMES = 4
@@ -31,13 +36,16 @@ def make_unet() -> FollowYourCanvasUNet:
     return FollowYourCanvasUNet(CONFIG).to(DEVICE).eval().requires_grad_(False)
 
 
-def make_predictor(unet: FollowYourCanvasUNet, h: int, w: int, windows_at_once: int = 1) -> TiledPredictor:
+def make_predictor(unet: FollowYourCanvasUNet, h: int, w: int, windows_at_once: int = 1) -> Predict:
     """A predictor for a clip of `FRAMES` frames on h x w cells."""
     layout = {(kind, range(FRAMES)): torch.randn(1, 64, CONFIG.layout_width) for kind in ("real", "null")}
     text = {name: torch.randn(1, 77, CONFIG.text_width) for name in ("positive", "negative")}
     mask = torch.ones(FRAMES, 1, h, w)
-    clip = ClipConditions(mask, torch.randn(FRAMES, 4, h, w), text, layout, Box(8, 8, 128, 128), "centre_px")
-    return TiledPredictor(unet, clip, SETTINGS, guide_by_text(8.0), windows_at_once, DEVICE)
+    masked, anchor = torch.randn(FRAMES, 4, h, w), Box(8, 8, 128, 128)
+    clip = CanvasClip(
+        unet, guide_by_text(8.0), mask, masked, text, layout, anchor, "centre_px", place=Place(DEVICE, torch.float32)
+    )
+    return partial(predict_canvas, clip, SETTINGS, at_once=windows_at_once)
 
 
 def latents(h: int, w: int) -> torch.Tensor:

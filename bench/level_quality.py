@@ -12,26 +12,28 @@ border match, texture). A border is a pair of neighbouring frames that were not 
 
 import argparse
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from canvas_core import pipeline
+from canvas_core.engine import outpaint, seeded_draw
 from canvas_core.evaluation.measure import frame_steps, measure, psnr
-from canvas_core.evaluation.protocol import SHARES, SIZE, hide_sides, square
-from canvas_core.long_video import outpaint_long
+from canvas_core.evaluation.methods import model_method
+from canvas_core.evaluation.protocol import RATE, SHARES, SIZE, Outpaint, hide_sides, square
 from canvas_core.media.video import read_clip, write_clip
-from canvas_core.networks.autoencoder import load_autoencoder
-from canvas_core.pixels.eight_bit import to_levels
+from canvas_core.pixels.eight_bit import FromLevels, to_levels
+from canvas_core.pixels.placed import Video
 from canvas_core.pixels.placing import generation_mask
+from canvas_core.pixels.store import ON_DISK
 from canvas_core.plan.boxes import Size
 from canvas_core.plan.canvas import Canvas
 from canvas_core.plan.keyframes import KeyframePlan, plan_levels
 from canvas_core.systems import built_in
-from canvas_core.systems import checkpoint as checkpoints
-from canvas_core.systems.presets import choose_preset
+from canvas_core.systems.checkpoint import open_checkpoint
+from canvas_core.systems.presets import DEFAULT
+from canvas_core.systems.system import HERE, Files, Model
 
 STRIDES, NEAR = (15, 5, 1), (2, 1)
 """M3DDM's, and such that neighbouring key frames still show the same to a model that was trained on slow motion."""
@@ -39,46 +41,31 @@ STRIDES, NEAR = (15, 5, 1), (2, 1)
 DISTANCES, TOGETHER = (1, 2, 3, 5, 15), 9
 """Frames between neighbours, and how many are sampled together."""
 
-Outpaint = Callable[[torch.Tensor, Canvas], torch.Tensor]
-"""Source frames [F, h, w, 3] 0..1 and a canvas -> frames [F, H, W, 3] 0..1."""
+
+def load_model() -> Model:
+    """The built-in model by its default settings."""
+    checkpoint = open_checkpoint(built_in.MODEL)
+    return checkpoint.system.open(checkpoint, built_in.complete(Files()), checkpoint.presets[DEFAULT], HERE)
 
 
-def load_networks() -> tuple[pipeline.Networks, pipeline.Settings]:
-    """The built-in model and its default settings."""
-    checkpoint = checkpoints.open_checkpoint(built_in.MODEL)
-    networks = pipeline.Networks(
-        checkpoints.load_unet(checkpoint),
-        checkpoints.load_layout_encoder(checkpoint),
-        checkpoints.load_sam(built_in.SAM),
-        load_autoencoder(built_in.VAE),
-    )
-    return networks, pipeline.settings_of(choose_preset(checkpoint.presets, "default"), checkpoint.rre)
-
-
-def alone(settings: pipeline.Settings) -> pipeline.Settings:
+def alone(model: Model) -> Model:
     """The network without what needs no network."""
-    return replace(settings, propagate=False, refine=False, match=0, texture=0.0)
+    return model.with_settings(replace(model.settings, propagate=False, refine=False, match=0, texture=0.0))
 
 
-def by_levels(networks: pipeline.Networks, settings: pipeline.Settings, plan: KeyframePlan) -> Outpaint:
+def by_levels(model: Model, plan: KeyframePlan) -> Outpaint:
     """Clip after clip of a plan."""
-    text = pipeline.no_prompts(networks.unet.config.text_width)
 
     def run(frames: torch.Tensor, canvas: Canvas) -> torch.Tensor:
-        draw = pipeline.seeded_draw(0)
-        return torch.stack(list(outpaint_long(networks, settings, to_levels(frames), canvas, text, plan, draw)))
+        video = Video(FromLevels(to_levels(frames)), RATE)
+        return torch.stack(list(outpaint(model, video, canvas, plan, seeded_draw(0), ON_DISK)))
 
     return run
 
 
-def by_time_windows(networks: pipeline.Networks, settings: pipeline.Settings) -> Outpaint:
+def by_time_windows(model: Model) -> Outpaint:
     """All frames at once, predictions fused over overlapping windows of time: what core's context windows do."""
-    text = pipeline.no_prompts(networks.unet.config.text_width)
-
-    def run(frames: torch.Tensor, canvas: Canvas) -> torch.Tensor:
-        return pipeline.outpaint(networks, settings, frames, canvas, text, pipeline.seeded_draw(0))
-
-    return run
+    return model_method(model, 0)
 
 
 def plan_borders(plan: KeyframePlan) -> list[int]:
@@ -98,18 +85,14 @@ def border_jump(frames: torch.Tensor, hidden: torch.Tensor, borders: list[int]) 
     return (steps[borders].mean() / steps.median()).item()
 
 
-def make_methods(
-    networks: pipeline.Networks, settings: pipeline.Settings, length: int
-) -> dict[str, tuple[Outpaint, list[int]]]:
+def make_methods(model: Model, length: int) -> dict[str, tuple[Outpaint, list[int]]]:
     """What is compared, and where its borders are."""
     plans = {f"levels {', '.join(map(str, strides))}": plan_levels(length, strides) for strides in (STRIDES, NEAR)}
     plans["clip after clip, one guide frame"] = plan_levels(length, (1,))
-    methods = {name: (by_levels(networks, settings, plan), plan_borders(plan)) for name, plan in plans.items()}
-    spans = settings.windows.plan_frames(length)
-    methods[f"time windows of {settings.windows.frames}"] = (
-        by_time_windows(networks, settings),
-        window_borders(spans, length),
-    )
+    methods = {name: (by_levels(model, plan), plan_borders(plan)) for name, plan in plans.items()}
+    windows = model.settings.windows
+    spans = windows.plan_frames(length)
+    methods[f"time windows of {windows.frames}"] = (by_time_windows(model), window_borders(spans, length))
     return methods
 
 
@@ -121,9 +104,9 @@ def describe(result: torch.Tensor, truth: torch.Tensor, canvas: Canvas, borders:
     return f"{ours:.2f} | {true:.2f} | {found.chunk_jump:.2f} | {found.flicker:.2f} | {found.psnr:.2f}"
 
 
-def print_distances(networks: pipeline.Networks, settings: pipeline.Settings, truth: torch.Tensor) -> None:
+def print_distances(model: Model, truth: torch.Tensor) -> None:
     """PSNR of frames that are sampled together, for several distances, over that of the same frames one by one."""
-    run = by_time_windows(networks, settings)
+    run = by_time_windows(model)
     print("| hidden | distance | together, dB | one by one, dB |")
     print("|---|---|---|---|")
     for share in SHARES:
@@ -147,19 +130,19 @@ def main() -> None:
     args = parser.parse_args()
     clip = read_clip(args.clip, args.frames)
     truth = square(clip.frames, SIZE)
-    networks, default = load_networks()
+    default = load_model()
     if args.distances:
-        print_distances(networks, alone(default), truth)
+        print_distances(alone(default), truth)
         return
     print("| hidden | run | method | clip border | the same in the truth | largest jump | flicker | PSNR, dB | s |")
     print("|---|---|---|---|---|---|---|---|---|")
     for share in SHARES:
         canvas = hide_sides(Size(*truth.shape[1:3]), share)
         source = truth[:, :, canvas.source.x : canvas.source.right]
-        for run, settings in (("default", default), ("alone", alone(default))):
-            for name, (outpaint, borders) in make_methods(networks, settings, len(truth)).items():
+        for run, model in (("default", default), ("alone", alone(default))):
+            for name, (method, borders) in make_methods(model, len(truth)).items():
                 began = time.perf_counter()
-                result = outpaint(source, canvas)
+                result = method(source, canvas)
                 seconds = time.perf_counter() - began
                 print(
                     f"| {share:g} | {run} | {name} | {describe(result, truth, canvas, borders)} | {seconds:.0f} |",

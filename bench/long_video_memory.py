@@ -14,10 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from level_quality import STRIDES, load_networks
+from level_quality import STRIDES, load_model
 
-from canvas_core.long_video import outpaint_long
-from canvas_core.pipeline import no_prompts, seeded_draw
+from canvas_core.engine import outpaint, seeded_draw
+from canvas_core.evaluation.protocol import RATE
+from canvas_core.pixels.eight_bit import FromLevels
+from canvas_core.pixels.placed import Video
+from canvas_core.pixels.store import ON_DISK
 from canvas_core.plan.boxes import CELL, Size
 from canvas_core.plan.canvas import Pads, canvas_of_pads
 from canvas_core.plan.keyframes import plan_levels
@@ -50,11 +53,11 @@ def resident() -> int:
 
 def peak(length: int) -> int:
     """Bytes that a clip of `length` frames needs beyond the networks."""
-    networks, settings = load_networks()
+    model = load_model()
     canvas, plan = canvas_of_pads(SIZE, PADS), plan_levels(length, STRIDES)
-    text = no_prompts(networks.unet.config.text_width)
+    video = Video(FromLevels(Pan(length)), RATE)
     before = resident()
-    for _ in outpaint_long(networks, settings, Pan(length), canvas, text, plan, seeded_draw(0)):
+    for _ in outpaint(model, video, canvas, plan, seeded_draw(0), ON_DISK):
         pass
     return resident() - before
 

@@ -5,11 +5,10 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..canvas_core.errors import GeometryError
-from ..canvas_core.pixels.compositing import paste_source
 from ..canvas_core.pixels.finishing import Finishing
 from ..canvas_core.pixels.placing import generation_mask, place_source, trim_frames
 from ..canvas_core.plan.canvas import Canvas
-from ..canvas_core.systems.follow_your_canvas.official import PASTES, paste_as_published
+from ..canvas_core.systems.catalogue import PASTES
 from . import sockets
 from .inputs import feather_input
 
@@ -68,7 +67,7 @@ class CanvasComposite(io.ComfyNode):
                 io.Combo.Input(
                     "how",
                     options=list(PASTES),
-                    default=PASTES[0],
+                    default="feather",
                     tooltip="feather keeps source pixels exactly; official is Follow-Your-Canvas's paste, which does not.",
                     advanced=True,
                 ),
@@ -84,7 +83,7 @@ class CanvasComposite(io.ComfyNode):
         source: Any,
         canvas: Canvas,
         feather: int = 8,
-        how: str = PASTES[0],
+        how: str = "feather",
         filled: Any = None,
         mask: Any = None,
         match: int = 0,
@@ -103,11 +102,9 @@ class CanvasComposite(io.ComfyNode):
         if filled is not None:
             filled, mask = filled[..., :3].to(result), mask.to(result)
         if match or texture or filled is not None:
-            finishing = Finishing(match, texture, borrowed=filled is not None, feather=feather)
+            finishing = Finishing(match, texture, borrow=filled is not None, feather=feather)
             result = finishing.apply(result, *_known(source, canvas, filled, mask), filled if refine else None)
-        if how == "official":
-            return io.NodeOutput(trim_frames(paste_as_published(result, source, canvas), canvas))
-        return io.NodeOutput(trim_frames(paste_source(result, source, canvas, feather), canvas))
+        return io.NodeOutput(trim_frames(PASTES[how](result, source, canvas, feather), canvas))
 
 
 def _known(source: Any, canvas: Canvas, filled: Any, mask: Any) -> tuple[Any, Any]:

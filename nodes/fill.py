@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..canvas_core.pixels.fill import FILLS, fill_hidden
 from ..canvas_core.pixels.propagation import propagate as borrow
 from . import sockets
-from .adapters.progress import watch_works
+from .adapters.progress import watch_stages
 
 
 class CanvasFill(io.ComfyNode):
@@ -49,7 +49,7 @@ class CanvasFill(io.ComfyNode):
         frames, hidden = images[..., :3].cpu(), (mask.cpu().reshape(-1, *mask.shape[-2:]) > 0).to(images.dtype)
         if len(hidden) == 1:
             hidden = hidden.expand(len(frames), -1, -1)
-        *first, last = watch_works(2 if propagate else 1)
+        watch = watch_stages("borrow", "fill") if propagate else watch_stages("fill")
         if propagate:
-            frames, hidden = borrow(frames, hidden, *first)
-        return io.NodeOutput(fill_hidden(frames, hidden, how, last), hidden)
+            frames, hidden = borrow(frames, hidden, watch)
+        return io.NodeOutput(fill_hidden(frames, hidden, how, watch), hidden)

@@ -14,6 +14,7 @@ import torch
 from ..errors import GeometryError
 from ..plan.boxes import Size
 from ..plan.canvas import Canvas
+from ..progress import Watch, count_up, unwatched
 from .protocol import FRAMES, SHARES, SIZE, Outpaint, hide_sides, mean, run_hidden
 
 STEP = 4
@@ -118,14 +119,17 @@ def camera_rows(
     pictures: Mapping[str, torch.Tensor],
     shares: Sequence[float] = SHARES,
     size: int = SIZE,
+    watch: Watch = unwatched,
 ) -> list[CameraRow]:
-    """The camera gain of every method on every picture [h, w, 3]."""
-    return [
-        CameraRow(name, share, method, camera_gain(outpaint, picture, share, size, name=method))
-        for name, picture in pictures.items()
-        for share in shares
-        for method, outpaint in methods.items()
-    ]
+    """The camera gain of every method on every picture [h, w, 3]. Rows are counted under "evaluate the camera"."""
+    advance = count_up(watch, "evaluate the camera", len(pictures) * len(shares) * len(methods))
+    rows = []
+    for name, picture in pictures.items():
+        for share in shares:
+            for method, outpaint in methods.items():
+                rows.append(CameraRow(name, share, method, camera_gain(outpaint, picture, share, size, name=method)))
+                advance(1)
+    return rows
 
 
 def camera_means(rows: Sequence[CameraRow]) -> list[CameraRow]:

@@ -1,28 +1,23 @@
-"""What the evaluation runs: a model by a preset, and the same steps around a fill but no model."""
+"""What the evaluation runs: a model by its settings, and the same steps around a fill but no model."""
 
 import torch
 
-from ..errors import ConditioningError
-from ..pipeline import Networks, no_prompts, outpaint, seeded_draw, settings_of
+from ..engine import outpaint, seeded_draw
 from ..pixels.fill import fill_hidden
+from ..pixels.placed import Video
 from ..pixels.propagation import propagate
 from ..pixels.texture import add_texture
 from ..plan.canvas import Canvas
-from ..systems.presets import Preset
-from .protocol import Outpaint, filling
+from ..systems.system import Model
+from .protocol import RATE, Outpaint, filling
 
 
-def model_method(networks: Networks, preset: Preset, rre: str, seed: int) -> Outpaint:
-    """A model that reads no prompt, run by a preset. Raises ConditioningError for one that does."""
-    config = networks.unet.config
-    if config.reads_text:
-        raise ConditioningError(
-            "the evaluation has no prompts for its clips, and this model reads them; evaluate a model that reads none"
-        )
-    text = no_prompts(config.text_width)
+def model_method(model: Model, seed: int) -> Outpaint:
+    """A model as a method."""
 
     def run(source: torch.Tensor, canvas: Canvas) -> torch.Tensor:
-        return outpaint(networks, settings_of(preset, rre), source, canvas, text, seeded_draw(seed))
+        plan = model.system.plan(len(source), model.settings)
+        return torch.stack(list(outpaint(model, Video(source, RATE), canvas, plan, seeded_draw(seed))))
 
     return run
 

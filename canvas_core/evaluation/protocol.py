@@ -18,14 +18,18 @@ from ..pixels.fill import FILLS
 from ..pixels.placing import generation_mask, place_source, trim_frames
 from ..plan.boxes import Box, Size
 from ..plan.canvas import Canvas
+from ..progress import Watch, count_up, unwatched
 from .bands import BandRatios, band_ratios
 from .measure import Measures, measure
 
 Outpaint = Callable[[torch.Tensor, Canvas], torch.Tensor]
 """Source frames [F, h, w, 3] 0..1 and a canvas -> frames [F, H, W, 3] 0..1 of the canvas's asked area."""
 
-Watch = Callable[[str, float, str, torch.Tensor], None]
+Keep = Callable[[str, float, str, torch.Tensor], None]
 """Is called with clip, share, method and the frames [F, H, W, 3] of each result."""
+
+RATE = 24.0
+"""Frames a second that methods are told: cuts come from files of many rates."""
 
 SHARES = (0.25, 0.5)
 """Hidden parts of the width, half on either side."""
@@ -140,10 +144,16 @@ def evaluate(
     methods: Mapping[str, Outpaint],
     clips: Mapping[str, torch.Tensor],
     shares: Sequence[float] = SHARES,
-    watch: Watch | None = None,
+    keep: Keep = lambda clip, share, method, frames: None,
+    watch: Watch = unwatched,
 ) -> list[Row]:
-    """Figures of the baselines, the methods and the truth on clips [F, H, W, 3] 0..1, one row for each combination."""
+    """Figures of the baselines, the methods and the truth on clips [F, H, W, 3] 0..1, one row for each combination.
+
+    Rows are counted under "evaluate".
+    """
     runs = all_methods(methods)
+    advance = count_up(watch, "evaluate", len(clips) * len(shares) * (len(runs) + 1))
+    advance(0)
     rows = []
     for clip, truth in clips.items():
         for share in shares:
@@ -151,8 +161,8 @@ def evaluate(
             for method in (*runs, TRUTH):
                 result = truth if method == TRUTH else run_hidden(runs[method], truth, canvas, method)
                 rows.append(compare(clip, share, method, result, truth))
-                if watch:
-                    watch(clip, share, method, result)
+                keep(clip, share, method, result)
+                advance(1)
     return rows
 
 

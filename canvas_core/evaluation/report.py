@@ -12,6 +12,7 @@ from ..errors import CanvasError, VideoError
 from ..media.pictures import read_picture, write_picture
 from ..pixels.placing import place_source
 from ..plan.boxes import Size
+from ..progress import Watch, unwatched
 from .bars import Bar, bars
 from .camera import CameraRow, camera_means, camera_rows
 from .protocol import BASELINES, SHARES, SIZE, TRUTH, Outpaint, Row, cuts, evaluate, hide_sides, means
@@ -102,7 +103,7 @@ def report(rows: Sequence[Row], gains: Sequence[CameraRow], found: Sequence[Bar]
 
 
 class Album:
-    """Collects pictures of the results as they come and puts them together; a Watch for `evaluate`."""
+    """Collects pictures of the results as they come and puts them together; a Keep for `evaluate`."""
 
     def __init__(self) -> None:
         self.moments: dict[tuple[str, float, str], list[np.ndarray]] = {}
@@ -156,6 +157,7 @@ def evaluate_files(
     shares: Sequence[float] = SHARES,
     size: int = SIZE,
     references: Mapping[str, Outpaint] | None = None,
+    watch: Watch = unwatched,
 ) -> list[Bar]:
     """Evaluate methods on video files and pans over picture files; returns the bars.
 
@@ -171,9 +173,9 @@ def evaluate_files(
         raise VideoError("there are no videos to evaluate on; give at least one")
     clips = _by_name([cuts(path, size=size) for path in paths])
     album = Album()
-    rows = evaluate(runs, clips, shares, album)
+    rows = evaluate(runs, clips, shares, album, watch)
     still = _by_name([{Path(path).stem: read_picture(path)} for path in pictures])
-    gains = camera_rows({"cone": BASELINES["cone"], **runs}, still, shares, size)
+    gains = camera_rows({"cone": BASELINES["cone"], **runs}, still, shares, size, watch)
     found = [bar for bar in bars(rows, gains, drafts) if bar.method in methods]
     text = report(rows, gains, found)
     write_whole(folder / "evaluation.md", lambda path: path.write_text(text, encoding="utf-8"), CanvasError)

@@ -1,7 +1,7 @@
 """Frames to latents and back, frame by frame, with any image autoencoder of diffusers."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,11 @@ def encode(vae: Any, frames: torch.Tensor, noise: torch.Tensor, device: Any = "c
         return _draw(vae, x, epsilon[None]).cpu()
 
     return torch.cat([_within_memory(vae, partial(run, *pair)) for pair in zip(frames, noise, strict=True)])
+
+
+def decode_each(vae: Any, latents: torch.Tensor, slots: Iterable[int], device: Any = "cpu") -> Iterator[torch.Tensor]:
+    """Frames [8 h, 8 w, 3] 0..1 of `slots` of latents [F, C, h, w], each decoded when it is asked for."""
+    return (decode(vae, latents[slot][None], device)[0] for slot in slots)
 
 
 @torch.inference_mode()

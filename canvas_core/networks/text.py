@@ -19,7 +19,7 @@ def encode_text(base: str | Path, prompts: list[str], device: str = "cpu") -> to
     for part in ("tokenizer", "text_encoder"):
         if not (base / part).is_dir():
             raise ConditioningError(
-                f"{base} has no folder '{part}', which Follow-Your-Canvas needs even for an empty prompt; give the Stable Diffusion 2.1 folder with --base"
+                f"{base} has no folder '{part}', which is needed even for an empty prompt; give the Stable Diffusion folder that the model was trained with"
             )
     try:
         tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)

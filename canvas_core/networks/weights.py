@@ -4,7 +4,7 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +33,26 @@ class TensorFile:
     load: Callable[[Callable[[str], bool]], Tensors]
     """load(wanted) -> the tensors whose keys are wanted."""
 
+    def renamed(self, rename: Callable[[str], str]) -> "TensorFile":
+        """The same file with its keys under other names."""
+        old = {rename(key): key for key in self.shapes}
+
+        def load(wanted: Callable[[str], bool]) -> Tensors:
+            found = self.load(lambda key: wanted(rename(key)))
+            return {rename(key): value for key, value in found.items()}
+
+        return replace(self, shapes={key: self.shapes[before] for key, before in old.items()}, load=load)
+
 
 def open_tensors(path: str | Path) -> TensorFile:
     """Open a .safetensors file, or a PyTorch file of plain tensors. Raises CheckpointError when it cannot be trusted or read."""
-    path = _in_folder(Path(path))
+    path = file_in(Path(path))
     if not path.is_file():
         raise CheckpointError(f"there is no file at {path}; check the name and the folder")
     return _open_safetensors(path) if path.suffix in (".safetensors", ".sft") else _open_pickle(path)
 
 
-def _in_folder(path: Path) -> Path:
+def file_in(path: Path) -> Path:
     """The weights file of a diffusers folder; a file as it is."""
     return next((path / name for name in DIFFUSERS_FILES if (path / name).is_file()), path)
 
@@ -69,7 +79,7 @@ def _open_pickle(path: Path) -> TensorFile:
     if isinstance(content, dict):
         content = content.get("state_dict", content)
     named = content.items() if isinstance(content, dict) else ()
-    tensors = {str(key).replace("module.", ""): value for key, value in named if isinstance(value, torch.Tensor)}
+    tensors = {str(key): value for key, value in named if isinstance(value, torch.Tensor)}
     if not tensors or not all(isinstance(key, str) for key, _ in named):
         raise CheckpointError(f"{path.name} holds no tensors by name; pick a model checkpoint")
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}

@@ -51,9 +51,9 @@ def paste_source(result: torch.Tensor, source: torch.Tensor, canvas: Canvas, fea
 def paste_frames(
     result: Iterable[torch.Tensor], source: Iterable[torch.Tensor], canvas: Canvas, feather: int
 ) -> Iterator[torch.Tensor]:
-    """`paste_source` frame by frame: result [H, W, C] 0..1 of the whole canvas, source [h, w, C] uint8 -> [H', W', C] trimmed."""
+    """`paste_source` frame by frame: result [H, W, C] 0..1 of the whole canvas, source [h, w, C] 0..1 -> [H', W', C] trimmed."""
     for frame, known in zip(result, source, strict=True):
-        yield trim_frames(paste_source(frame[None], known[None].to(frame) / 255, canvas, feather), canvas)[0]
+        yield trim_frames(paste_source(frame[None], known[None].to(frame), canvas, feather), canvas)[0]
 
 
 def paste_borrowed(result: torch.Tensor, frames: torch.Tensor, mask: torch.Tensor, feather: int = 0) -> torch.Tensor:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from ..errors import GeometryError
+from ..progress import Watch, unwatched
 from .placing import GREY
 
 Image = npt.NDArray[np.float32]
@@ -18,15 +19,12 @@ Image = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 """[H, W] or [F, H, W]."""
 
-Report = Callable[[float], None]
-"""Is called as a long work goes on, with the share 0..1 that is done; may raise to stop it."""
-
 
 class Fill(Protocol):
     """Fills the hidden area of frames [F, H, W, 3] where mask [F, H, W] is 1."""
 
-    def __call__(self, frames: torch.Tensor, mask: torch.Tensor, report: Report | None = None) -> torch.Tensor:
-        """The filled frames; known pixels untouched."""
+    def __call__(self, frames: torch.Tensor, mask: torch.Tensor, watch: Watch = unwatched) -> torch.Tensor:
+        """The filled frames; known pixels untouched. Frames are counted under "fill"."""
 
 
 TELEA_RADIUS = 5
@@ -165,22 +163,19 @@ def check_hidden(frames: torch.Tensor, mask: torch.Tensor) -> None:
 
 
 def _of_each_frame(fill: Callable[[Image, Surroundings], Image]) -> Fill:
-    def fill_clip(frames: torch.Tensor, mask: torch.Tensor, report: Report | None = None) -> torch.Tensor:
+    def fill_clip(frames: torch.Tensor, mask: torch.Tensor, watch: Watch = unwatched) -> torch.Tensor:
         check_hidden(frames, mask)
         hidden: Bools = (mask > 0).cpu().numpy()
         images = frames.detach().float().cpu().numpy()
         filled: dict[int, Any] = {}
         out = frames.clone()
         for index, source in enumerate(_nearest_seen(hidden)):
-            if report:
-                report(index / len(frames))
-            if not hidden[index].any():
-                continue
-            if source not in filled:
-                filled = {source: _filled(fill, images[source], hidden[source])}
-            out[index] = torch.where(
-                mask[index, ..., None] > 0, torch.from_numpy(filled[source]).to(frames), frames[index]
-            )
+            if hidden[index].any():
+                if source not in filled:
+                    filled = {source: _filled(fill, images[source], hidden[source])}
+                image = torch.from_numpy(filled[source]).to(frames)
+                out[index] = torch.where(mask[index, ..., None] > 0, image, frames[index])
+            watch("fill", index + 1, len(frames))
         return out
 
     return fill_clip
@@ -203,9 +198,7 @@ FILLS: dict[str, Fill] = {
 """Every fill by its name."""
 
 
-def fill_hidden(
-    frames: torch.Tensor, mask: torch.Tensor, how: str = "cone", report: Report | None = None
-) -> torch.Tensor:
+def fill_hidden(frames: torch.Tensor, mask: torch.Tensor, how: str = "cone", watch: Watch = unwatched) -> torch.Tensor:
     """Frames [F, H, W, 3] with the hidden area (mask [F, H, W] = 1) filled as FILLS[how] does; known pixels untouched.
 
     A frame that is hidden altogether takes the nearest filled one in time. Raises GeometryError for an unknown name,
@@ -213,4 +206,4 @@ def fill_hidden(
     """
     if how not in FILLS:
         raise GeometryError(f"the fill is {how!r}, but must be one of {', '.join(FILLS)}")
-    return FILLS[how](frames, mask, report)
+    return FILLS[how](frames, mask, watch)

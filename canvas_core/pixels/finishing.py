@@ -2,20 +2,23 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from ..errors import SamplingError
-from ..progress import Watch, unwatched
+from ..plan.canvas import Canvas
 from .border_match import match_border
-from .compositing import paste_borrowed
+from .compositing import paste_borrowed, paste_frames
 from .fill import fill_hidden
-from .placed import CHUNK, Placed, PlacedFrames, stack_placed
+from .placed import Frames, PlacedFrames, stack_placed
 from .refine import refine_fill
 from .texture import add_texture, check_share
 
+T = TypeVar("T")
+
 FADE = 8
-"""Frames over which the texture of one chunk goes over into the next one's."""
+"""Frames over which the texture of one chunk goes over into the next one's, or half of a shorter chunk."""
 
 
 def finish_hidden(
@@ -33,20 +36,28 @@ def finish_hidden(
     return add_texture(match_border(result, frames, mask, match), frames, mask, texture)
 
 
+Paste = Callable[[torch.Tensor, torch.Tensor, Canvas], torch.Tensor]
+"""paste(result [F, H, W, 3], what it started from [F, h, w, 3], canvas) -> frames of the whole canvas."""
+
+
 @dataclass(frozen=True)
 class Finishing:
-    """`finish_hidden` and what comes before and after it, for one run."""
+    """Everything that is done to the frames of one run after decoding."""
 
     match: int = 0
-    """Pixels"""
+    """Pixels over which the result is drawn to the known colours at their border"""
     texture: float = 0.0
-    """Share 0..1"""
+    """Share 0..1 of the known area's detail that is laid over the generated one"""
     refine: str | None = None
     """Fill that the result is laid over"""
-    borrowed: bool = False
-    """Whether known pixels beyond the source are put back"""
+    borrow: bool = False
+    """Whether hidden pixels are borrowed from other frames first; what is known beyond the source is then put back"""
     feather: int = 0
-    """Pixels over which these blend"""
+    """Pixels over which what is put back blends"""
+    start_from: str = "source"
+    """What later rounds start from, see START_FROM"""
+    paste_whole: Paste | None = None
+    """A paste that must see the whole clip, in place of the feathered one"""
 
     def __post_init__(self) -> None:
         if self.match < 0:
@@ -63,46 +74,51 @@ class Finishing:
         if filled is None and self.refine:
             filled = fill_hidden(frames, mask, self.refine)
         result = finish_hidden(decoded, frames, mask, self.match, self.texture, filled)
-        return paste_borrowed(result, frames, mask, self.feather) if self.borrowed else result
+        return paste_borrowed(result, frames, mask, self.feather) if self.borrow else result
+
+    def paste(self, result: Iterable[torch.Tensor], source: Frames, canvas: Canvas) -> Iterator[torch.Tensor]:
+        """Frames of the asked area with those of the source [h, w, 3] on top, one after the other."""
+        return paste_frames(result, source, canvas, self.feather)
 
 
 def finish_frames(
-    decode_some: Callable[[torch.Tensor], torch.Tensor],
-    latents: torch.Tensor,
+    decoded: Iterable[torch.Tensor],
     placed: PlacedFrames,
     finishing: Finishing,
-    watch: Watch = unwatched,
+    chunk: int | None = None,
+    advance: Callable[[int], None] = lambda frames: None,
 ) -> Iterator[torch.Tensor]:
-    """Decoded and finished frames [H, W, 3] 0..1 of latents [N, C, h, w], one after the other.
+    """Finished frames [H, W, 3] 0..1 of decoded ones, one after the other; advance(frames) is told of those that are done.
 
-    Texture is chosen for a chunk of frames at a time; neighbouring chunks share frames, over which one goes over into the other.
+    Texture is chosen for a chunk of frames at a time, or for all at once; neighbouring chunks share frames, over which one goes
+    over into the other.
     """
-    count, lap = (CHUNK, FADE) if finishing.texture else (1, 0)  # without texture every frame is finished by itself
+    count = chunk if finishing.texture else 1  # without texture every frame is finished by itself
+    lap = min(FADE, count // 2) if count else 0
     tail: list[torch.Tensor] = []
-    start = 0
-    for chunk in _overlapping(placed, count, lap):
-        some = list(finishing.apply(decode_some(latents[start : start + len(chunk)]), *stack_placed(chunk)))
+    for pairs in _overlapping(zip(decoded, placed, strict=True), count, lap):
+        images = torch.stack([image for image, _ in pairs])
+        some = list(finishing.apply(images, *stack_placed([one for _, one in pairs])))
         for index, before in enumerate(tail):
             share = (index + 1) / (lap + 1)
             some[index] = before * (1 - share) + some[index] * share
-        watch("finish", len(chunk) - len(tail))
-        done = max(len(chunk) - lap, 0)
+        advance(len(pairs) - len(tail))
+        done = max(len(pairs) - lap, 0) if count else len(pairs)
         tail = [frame.clone() for frame in some[done:]]  # a view would keep the whole chunk alive
         yield from some[:done]
-        del some
-        start += done
+        del some, images
     yield from tail
 
 
-def _overlapping(placed: Iterable[Placed], count: int, lap: int) -> Iterator[list[Placed]]:
-    """Lists of `count` frames, the first `lap` of each being the last of the one before; the last list may be shorter."""
-    held: list[Placed] = []
-    shown = 0
-    for one in placed:
+def _overlapping(items: Iterable[T], count: int | None, lap: int) -> Iterator[list[T]]:
+    """Lists of `count` items, the first `lap` of each being the last of the one before; the last may be shorter. None: one list."""
+    held: list[T] = []
+    seen = 0
+    for one in items:
         held.append(one)
         if len(held) == count:
             yield list(held)
             held = held[count - lap :]
-            shown = lap
-    if len(held) > shown:
+            seen = lap
+    if len(held) > seen:
         yield held

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import torch
 
+from ..progress import Watch, count_up, unwatched
 from .camera_motion import Camera, Matrix, shrink
-from .fill import Bools, Image, Report, check_hidden, spread, surroundings
+from .fill import Bools, Image, check_hidden, spread, surroundings
 
 OFFSETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 26, 32)
 """Frames looked at on either side of each frame; bounds time and memory for long clips."""
@@ -172,13 +173,13 @@ def _borrowed(target: Target, donors: list[Donor]) -> tuple[Image, Bools]:
 
 
 def propagate(
-    frames: torch.Tensor, mask: torch.Tensor, report: Report | None = None, wanted: range | None = None
+    frames: torch.Tensor, mask: torch.Tensor, watch: Watch = unwatched, wanted: range | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Frames [F, H, W, 3] with hidden pixels borrowed from other frames, and the mask [F, H, W] that is left.
 
     Known pixels are untouched and the mask only shrinks. The camera is tracked on the known area; where it stands
     still, cannot be tracked or the frames disagree, nothing changes. Each frame looks at those OFFSETS away. Only frames of
-    `wanted` borrow (default: all). report(done) is called as the work goes on, with the share 0..1 that is done.
+    `wanted` borrow (default: all). Under "borrow" every frame counts twice: once for what it lends and once for what it borrows.
     Raises GeometryError when the shapes do not fit.
     """
     check_hidden(frames, mask)
@@ -189,19 +190,18 @@ def propagate(
     camera = Camera(images, hidden)
     targets = [_target(image, ~holes) for image, holes in zip(images, hidden, strict=True)]
     inner = [shrink((~holes).astype(np.uint8), SOFT_BORDER).astype(np.float32) for holes in hidden]
-    report = report or (lambda done: None)
+    advance = count_up(watch, "borrow", 2 * len(targets))
     lent = []
     for index in range(len(targets)):
         lent.append(_lent(index, targets, inner, camera))
-        report((index + 1) / len(targets) / 2)
+        advance(1)
     frames, mask = frames.clone(), mask.clone()
-    for index in np.flatnonzero(hidden.any((1, 2)) & ~hidden.all((1, 2))).tolist():
-        if wanted is not None and index not in wanted:
-            continue
-        report((1 + index / len(targets)) / 2)
-        donors = _donors(index, targets, lent, camera)
+    for index, holes in enumerate(hidden):
+        asked = holes.any() and not holes.all() and (wanted is None or index in wanted)
+        donors = _donors(index, targets, lent, camera) if asked else []
         if donors:
             borrowed, where = (torch.from_numpy(array) for array in _borrowed(targets[index], donors))
             frames[index][where] = borrowed[where].to(frames)
             mask[index][where] = 0
+        advance(1)
     return frames, mask

@@ -66,6 +66,11 @@ class Canvas:
         """Generated pixels on each side of the source, up to the canvas border."""
         return Pads(self.source.x, self.source.y, self.size.w - self.source.right, self.size.h - self.source.bottom)
 
+    @property
+    def cells(self) -> Size:
+        """Size of its latents."""
+        return Size(self.size.h // CELL, self.size.w // CELL)
+
     def __str__(self) -> str:
         trimmed = "" if self.trim.size == self.size else f", trimmed to {self.trim.size}"
         return f"canvas {self.size}, source {self.source}{trimmed}"

@@ -4,7 +4,7 @@ Key frames of the largest stride come first, then those of each smaller stride b
 guides every later clip it appears in. Plans are data: nothing here knows a model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..errors import GeometryError
@@ -21,11 +21,9 @@ class ClipPlan:
     frames: tuple[int, ...]
     """Frame of each slot"""
     guides: tuple[int, ...]
-    """Slots whose frame was finished by an earlier clip"""
+    """Slots whose frame is given, or was finished by an earlier clip"""
     writes: tuple[int, ...]
     """Slots whose result finishes their frame: it guides later clips"""
-    shows: tuple[tuple[int, int], ...]
-    """(slot, number of the picture) for each picture that the clip leaves; a later clip's replaces it"""
 
 
 @dataclass(frozen=True)
@@ -36,42 +34,76 @@ class KeyframePlan:
     """Frames of the video"""
     strides: tuple[int, ...]
     clips: tuple[ClipPlan, ...]
-
-    @property
-    def shown(self) -> dict[int, tuple[int, int]]:
-        """Number of each picture -> (clip, slot) that it comes from."""
-        return {number: (index, slot) for index, clip in enumerate(self.clips) for slot, number in clip.shows}
+    given: tuple[int, ...] = ()
+    """Frames in which nothing is hidden from the start, such as a guide image or key frames of another system"""
 
     @property
     def finished(self) -> dict[int, tuple[int, int]]:
         """Frame -> (clip, slot) whose result it is."""
         return {clip.frames[slot]: (index, slot) for index, clip in enumerate(self.clips) for slot in clip.writes}
 
+    @property
+    def longest(self) -> int:
+        """Frames of the longest clip."""
+        return max((len(clip.frames) for clip in self.clips), default=0)
 
-def plan_levels(length: int, strides: Sequence[int], clip: int = CLIP, overlap: int = OVERLAP) -> KeyframePlan:
-    """A plan for a video of `length` frames in which every frame is finished and shown exactly once.
+    @property
+    def waves(self) -> list[list[ClipPlan]]:
+        """The clips in lists whose members can be sampled at the same time: none is guided by another of its list."""
+        waves: list[list[ClipPlan]] = []
+        made: set[int] = set()
+        for clip in self.clips:
+            if not waves or any(clip.frames[slot] in made for slot in clip.guides):
+                waves.append([])
+                made = set()
+            waves[-1].append(clip)
+            made.update(clip.frames[slot] for slot in clip.writes)
+        return waves
 
-    The frames of a level are the multiples of its stride. Clips of `clip` frames share `overlap` with the one before, which
-    are guides, as is every frame that a coarser level has finished. The last clip of a level reaches back over finished
-    frames instead of beyond the end. Raises GeometryError on strides or sizes that cannot work.
+
+def plan_levels(
+    length: int,
+    strides: Sequence[int],
+    clip: int = CLIP,
+    overlap: int = OVERLAP,
+    given: Collection[int] = (),
+    ends: bool = False,
+) -> KeyframePlan:
+    """A plan for a video of `length` frames in which every frame that is not `given` is finished exactly once.
+
+    The frames of a level are the multiples of its stride, and the last frame too where the plan `ends` with a key frame. Clips of
+    `clip` frames share `overlap` with the one before, which are guides, as is every frame that is given or that a coarser level
+    has finished. The last clip of a level reaches back over finished frames instead of beyond the end. Raises GeometryError on
+    strides, sizes or frames that cannot work.
     """
     strides = tuple(strides)
     _check_strides(length, strides)
+    _check_given(length, given)
     if not 0 <= overlap < clip:
         raise GeometryError(
             f"clips of {clip} frames cannot share {overlap}; choose an overlap of 0 to {max(clip - 1, 0)} and clips of at least one frame"
         )
-    done: set[int] = set()
+    done = set(given)
     clips = []
     for stride in strides:
-        level = range(0, length, stride)
+        level = sorted({*range(0, length, stride), *([length - 1] if ends else [])})
         for frames in _cut(level, clip, overlap):
             guides = tuple(slot for slot, frame in enumerate(frames) if frame in done)
             writes = tuple(slot for slot, frame in enumerate(frames) if frame not in done)
             if writes:
-                clips.append(ClipPlan(stride, frames, guides, writes, tuple((slot, frames[slot]) for slot in writes)))
+                clips.append(ClipPlan(stride, frames, guides, writes))
                 done.update(frames)
-    return KeyframePlan(length, strides, tuple(clips))
+    return KeyframePlan(length, strides, tuple(clips), tuple(sorted(set(given))))
+
+
+def _check_given(length: int, given: Collection[int]) -> None:
+    strange = sorted(frame for frame in given if not 0 <= frame < length)
+    if strange:
+        raise GeometryError(
+            f"frame {strange[0]} is given, but the video has frames 0 to {length - 1}; give frames of the video"
+        )
+    if len(set(given)) == length:
+        raise GeometryError(f"all {length} frames are given, so there is nothing to generate; leave some of them out")
 
 
 def _check_strides(length: int, strides: tuple[int, ...]) -> None:

@@ -20,6 +20,11 @@ class Round(NamedTuple):
     canvas: Canvas
     original: Box
 
+    @property
+    def target(self) -> Canvas:
+        """The same canvas around the true source, which is put back on it."""
+        return Canvas(self.canvas.size, self.original, self.canvas.trim)
+
     def __str__(self) -> str:
         return f"{self.canvas}, original {self.original}"
 

@@ -129,7 +129,7 @@ class WindowSettings:
             )
         if self.frames < 1:
             raise GeometryError(
-                f"a time window has {self.frames} frames, but needs at least 1; 64 suits Follow-Your-Canvas"
+                f"a time window has {self.frames} frames, but needs at least 1; use as many as the model was trained with"
             )
         plan_frames(self.frames, self.frames, self.frame_overlap)
 

@@ -1,62 +1,59 @@
-"""Denoising one canvas: windows in space and time, guidance, and a scheduler of diffusers. Frames are the batch."""
+"""The one loop over denoising steps, for any network and any scheduler of diffusers. Frames are the batch."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
 from ..errors import SamplingError
 
-Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""predict(x [F, C, H, W], timestep) -> the network's prediction on the whole canvas, same shape."""
-
 MOST_STEPS = 999
 """Leading time steps are shifted by one, so that 1,000 of them would reach beyond a schedule of 1,000."""
 
+Draw = Callable[[tuple[int, ...]], torch.Tensor]
+"""draw(shape) -> the next random numbers of a run, float32 on the CPU."""
+
+Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""predict(x [F, C, H, W], time step) -> what the network says of the whole canvas, same shape."""
+
+Noised = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
+"""noised(clean [n, C, H, W], slots) -> these slots of the clip at the present time step, by their own noise."""
+
+Enter = Callable[[int, torch.Tensor, Noised], torch.Tensor]
+"""enter(step, x [F, C, H, W], noised) -> what the step starts from, for prediction and scheduler alike."""
+
 
 class Stepped(NamedTuple):
-    """What a scheduler of diffusers answers to a step."""
+    """What a scheduler answers to a step."""
 
     prev_sample: torch.Tensor
 
 
-Held = Mapping[int, torch.Tensor]
-"""Frame to the latent [C, H, W] that it keeps while others are denoised."""
+class Scheduler(Protocol):
+    """What is used of diffusers' schedulers. One that adds noise at each step is given a `Draw` when it is made."""
 
+    timesteps: torch.Tensor
+    """[T], falling"""
+    init_noise_sigma: float
 
-def hold_frames(predict: Predict, scheduler: Any, held: Held, noise: torch.Tensor) -> Predict:
-    """`predict` with the frames that are held at their own latents, noised to each time step by their noise [F, C, H, W].
+    def set_timesteps(self, num_inference_steps: int) -> None:
+        """Choose `num_inference_steps` time steps."""
 
-    What the sampler makes of these frames itself is without meaning.
-    """
-    slots = list(held)
-    finished = torch.stack([held[slot] for slot in slots])
+    def add_noise(self, original_samples: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """Clean latents [n, C, H, W] at time steps [n] or [1]."""
 
-    def predict_others(x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        x = x.clone()
-        x[slots] = scheduler.add_noise(finished, noise[slots], timestep.expand(len(slots)))
-        return predict(x, timestep)
-
-    return predict_others
+    def step(self, model_output: torch.Tensor, timestep: torch.Tensor, sample: torch.Tensor) -> Any:
+        """From one time step to the next; the answer has the field `prev_sample`."""
 
 
 class Start(NamedTuple):
     """Where denoising begins when not at pure noise."""
 
     latents: torch.Tensor
-    """[F, C, H, W], to be noised"""
+    """[F, C, H, W], to be noised to the first time step"""
     strength: float
     """Share of the schedule that is run, above 0 and up to 1, as `denoise` of ComfyUI's samplers"""
-
-
-def _begin(noise: torch.Tensor, scheduler: Any, steps: int, start: Start | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """The time steps to run and the noisy latents at the first of them."""
-    if start is None or start.strength == 1:
-        scheduler.set_timesteps(steps)
-        return scheduler.timesteps, noise * scheduler.init_noise_sigma
-    scheduler.set_timesteps(min(int(steps / start.strength), MOST_STEPS))
-    timesteps = scheduler.timesteps[-steps:]
-    return timesteps, scheduler.add_noise(start.latents, noise, timesteps[:1])
 
 
 def check_steps(steps: int, least: int = 1) -> None:
@@ -65,14 +62,27 @@ def check_steps(steps: int, least: int = 1) -> None:
         raise SamplingError(f"the number of steps is {steps}, but must be {least} to {MOST_STEPS}; 40 to 50 are usual")
 
 
+def _begin(
+    noise: torch.Tensor, scheduler: Scheduler, steps: int, start: Start | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The time steps to run and the noisy latents at the first of them."""
+    if start is None:
+        scheduler.set_timesteps(steps)
+        return scheduler.timesteps, noise * scheduler.init_noise_sigma
+    scheduler.set_timesteps(min(int(steps / start.strength), MOST_STEPS))
+    times = scheduler.timesteps[-steps:]
+    return times, scheduler.add_noise(start.latents, noise, times[:1])
+
+
 @torch.inference_mode()
 def denoise(
     predict: Predict,
     noise: torch.Tensor,
-    scheduler: Any,
+    scheduler: Scheduler,
     steps: int,
-    on_step: Callable[[int, torch.Tensor], None] | None = None,
+    enter: Enter | None = None,
     start: Start | None = None,
+    on_step: Callable[[int, torch.Tensor], None] | None = None,
 ) -> torch.Tensor:
     """Latents [F, C, H, W] from noise of that shape, or from `start`. on_step(index, latents) is called after every step.
 
@@ -81,14 +91,23 @@ def denoise(
     check_steps(steps)
     if not torch.isfinite(noise).all():
         raise SamplingError("the start latents hold values that are not finite; check what made them")
-    timesteps, x = _begin(noise, scheduler, steps, start)
-    for index, timestep in enumerate(timesteps):
-        prediction = predict(x, timestep)
+    times, x = _begin(noise, scheduler, steps, start)
+    for index, time in enumerate(times):
+        if enter:
+            x = enter(index, x, partial(_at, scheduler, noise, time))
+        prediction = predict(x, time)
         if not torch.isfinite(prediction).all():
             raise SamplingError(
                 f"the model gave values that are not finite at step {index + 1} of {steps}; use --dtype float32 or check the checkpoint"
             )
-        x = scheduler.step(prediction, timestep, x).prev_sample
+        x = scheduler.step(prediction, time, x).prev_sample
         if on_step:
             on_step(index, x)
     return x
+
+
+def _at(
+    scheduler: Scheduler, noise: torch.Tensor, time: torch.Tensor, clean: torch.Tensor, slots: Sequence[int]
+) -> torch.Tensor:
+    """`Noised` of one time step, from the noise [F, C, H, W] of all slots."""
+    return scheduler.add_noise(clean, noise[list(slots)], time.expand(len(slots)))

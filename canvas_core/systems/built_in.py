@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ..errors import CheckpointError
+from .system import Files
 
 FOLDER = Path(__file__).resolve().parents[2] / "models"
 
@@ -18,3 +19,9 @@ def require(path: Path) -> Path:
             f"the built-in model's {path.name} is not in {path.parent}; run from a checkout of the pack, or give --model, --sam and --vae"
         )
     return path
+
+
+def complete(files: Files) -> Files:
+    """The files given, and the built-in model's own where there are none."""
+    vae = files.vae or (None if files.base else require(VAE))
+    return files._replace(vae=vae, sam=files.sam or require(SAM))

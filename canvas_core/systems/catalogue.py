@@ -1,25 +1,35 @@
-"""The published systems, and which one a file is of. The one list that a new system is added to."""
+"""The published systems, and which one a file is of. A new system is one line here."""
 
 from collections.abc import Callable
 
+import torch
+
 from ..errors import CheckpointError
-from ..networks.weights import Shapes
+from ..networks.weights import TensorFile
+from ..pixels.compositing import paste_source
+from ..plan.canvas import Canvas
 from .follow_your_canvas.files import FOLLOW_YOUR_CANVAS
+from .follow_your_canvas.official import paste_as_published
 from .m3ddm.files import M3DDM
-from .m3ddm.plan import m3ddm_strides
-from .system import Architecture
+from .system import System
 
-ARCHITECTURES = (FOLLOW_YOUR_CANVAS, M3DDM)
+SYSTEMS = (FOLLOW_YOUR_CANVAS, M3DDM)
 
 
-def recognise(shapes: Shapes, name: str) -> Architecture:
-    """The architecture of a checkpoint called `name`. Raises CheckpointError that says which key is missing."""
-    for architecture in ARCHITECTURES:
-        if not architecture.missing(shapes):
-            return architecture
-    lacks = " or ".join(f"'{one.missing(shapes)[0]}', which {one.title} needs" for one in ARCHITECTURES)
+def recognise(file: TensorFile) -> tuple[System, TensorFile]:
+    """The system that a file is of, and the file with its keys as that system names them.
+
+    Raises CheckpointError that says which key is missing.
+    """
+    for system in SYSTEMS:
+        own = file.renamed(system.clean_key)
+        if not system.missing(own.shapes):
+            return system, own
+    lacks = " or ".join(
+        f"'{one.missing(file.renamed(one.clean_key).shapes)[0]}', which {one.title} needs" for one in SYSTEMS
+    )
     raise CheckpointError(
-        f"{name} is not a canvas checkpoint: of its {len(shapes)} tensors none is {lacks}; pick one of these models or its safetensors conversion"
+        f"{file.path.name} is not a canvas checkpoint: of its {len(file.shapes)} tensors none is {lacks}; pick one of these models or its safetensors conversion"
     )
 
 
@@ -28,5 +38,16 @@ def _globalpaint_strides(length: int) -> tuple[int, ...]:
     return (3, 1) if length > 3 else (1,)
 
 
-STRIDES: dict[str, Callable[[int], tuple[int, ...]]] = {"m3ddm": m3ddm_strides, "globalpaint": _globalpaint_strides}
+STRIDES: dict[str, Callable[[int], tuple[int, ...]]] = {M3DDM.name: M3DDM.strides, "globalpaint": _globalpaint_strides}
 """Published strides by name; each maps the length of a video to them, without levels that it is too short for."""
+
+
+def _paste_official(result: torch.Tensor, source: torch.Tensor, canvas: Canvas, feather: int = 0) -> torch.Tensor:
+    return paste_as_published(result, source, canvas)  # whose blend has a width of its own
+
+
+PASTES: dict[str, Callable[[torch.Tensor, torch.Tensor, Canvas, int], torch.Tensor]] = {
+    "feather": paste_source,
+    "official": _paste_official,
+}
+"""How the source is put back, by name; each maps result [F, H, W, 3], source [F, h, w, 3], canvas and feather to the whole canvas."""

@@ -4,6 +4,8 @@ import json
 import reprlib
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
+from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 NAMES = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
@@ -19,23 +21,38 @@ def read_json(text: str) -> Any:
 
 def check_values(kind: type, values: Mapping[str, Any]) -> None:
     """Raise ValueError unless every value fits the type of the field of its name, and each name is one."""
-    hints = get_type_hints(kind)
+    hints, names = get_type_hints(kind), {field.name for field in fields(kind)}
     for name, value in values.items():
-        if name not in hints:
+        if name not in names:
             raise ValueError(f"{reprlib.repr(name)} is unknown")
         if not _fits(value, hints[name]):
             raise ValueError(f"{name} is {reprlib.repr(value)}, but must be {_describe(hints[name])}")
 
 
+def _kind(hint: Any) -> tuple[Any, bool]:
+    """The type of a field without `| None`, and whether the field may be None."""
+    kinds = get_args(hint)
+    if NoneType not in kinds:
+        return hint, False
+    return next(kind for kind in kinds if kind is not NoneType), True
+
+
 def _fits(value: Any, hint: Any) -> bool:
-    if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
-    if isinstance(value, bool) or hint in (bool, str):
-        return type(value) is hint
-    if hint is float:
+    kind, optional = _kind(hint)
+    if value is None:
+        return optional
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_fits(item, get_args(kind)[0]) for item in value)
+    if isinstance(value, bool) or kind in (bool, str):
+        return type(value) is kind
+    if kind is float:
         return isinstance(value, int | float) and abs(value) <= sys.float_info.max  # false for NaN
-    return isinstance(value, hint)
+    return isinstance(value, kind)
 
 
 def _describe(hint: Any) -> str:
-    return f"a list, each item {NAMES[get_args(hint)[0]]}" if get_origin(hint) is tuple else NAMES[hint]
+    kind, optional = _kind(hint)
+    if get_origin(kind) is tuple:
+        return f"a list, each item {NAMES[get_args(kind)[0]]}"
+    known = [NAMES[kind]] if kind in NAMES else []
+    return " or ".join([*known, *(["null"] if optional else [])])

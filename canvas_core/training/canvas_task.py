@@ -164,7 +164,7 @@ class CanvasTask:
         parts = {**networks.unet.state_dict(), **networks.layout_encoder.state_dict()}
         metadata = self.about.metadata(facts)
         own = {
-            **FOLLOW_YOUR_CANVAS.describe(self.config),
+            **FOLLOW_YOUR_CANVAS.metadata(self.config),
             "canvas.rre": "centre_px",
             "canvas.presets": json.dumps(self.about.presets),
         }

@@ -28,7 +28,7 @@ class About:
     recipe: str = "unknown"
     """The configuration file"""
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Recommended settings by name; see canvas_core/presets.py"""
+    """Recommended settings by name; see `systems.presets`"""
 
     def metadata(self, facts: Mapping[str, Any]) -> dict[str, str]:
         """Metadata of a safetensors file; `facts` are those of the training, such as its steps."""

@@ -1,7 +1,7 @@
 """What the canvas models have in common under core: how their network is called, and what core wants to know of them."""
 
 from functools import partial
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import comfy.latent_formats
 import comfy.patcher_extension
@@ -9,10 +9,12 @@ import comfy.supported_models_base
 import torch
 from comfy.conds import CONDRegular
 from comfy.ldm.modules.attention import optimized_attention
+from comfy.model_base import BaseModel
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 
 from ...canvas_core.errors import ConditioningError
 from ...canvas_core.plan.keyframes import ClipPlan
+from ...canvas_core.systems.system import System
 
 Kind = TypeVar("Kind")
 Value = TypeVar("Value")
@@ -69,6 +71,14 @@ def frames_of(x: torch.Tensor, options: dict) -> int:
 def attend_by_core(options: dict) -> Any:
     """The attention that the user has chosen, with the patches that others have put on it."""
     return partial(optimized_attention, attn_precision=torch.float32, transformer_options=options)
+
+
+class Family(NamedTuple):
+    """What core runs the model of a published system by."""
+
+    system: System
+    config: type["CanvasConfig"]
+    model: type[BaseModel]
 
 
 class CanvasConfig(comfy.supported_models_base.BASE):

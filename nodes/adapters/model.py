@@ -10,16 +10,12 @@ from comfy.patcher_extension import CallbacksMP
 
 from ...canvas_core.networks.weights import Tensors, check_fits
 from ...canvas_core.systems.checkpoint import open_checkpoint
-from ...canvas_core.systems.follow_your_canvas.files import FOLLOW_YOUR_CANVAS
-from ...canvas_core.systems.m3ddm.files import M3DDM
-from .follow_your_canvas.model import FollowYourCanvasConfig, FollowYourCanvasModel
-from .m3ddm.model import M3DDMModel, M3DDMModelConfig
+from .base import Family
+from .follow_your_canvas.model import FAMILY as FOLLOW_YOUR_CANVAS
+from .m3ddm.model import FAMILY as M3DDM
 
-FAMILIES = {
-    FOLLOW_YOUR_CANVAS.name: (FollowYourCanvasConfig, FollowYourCanvasModel),
-    M3DDM.name: (M3DDMModelConfig, M3DDMModel),
-}
-"""Architecture to its configuration and BaseModel."""
+FAMILIES: dict[str, Family] = {family.system.name: family for family in (FOLLOW_YOUR_CANVAS, M3DDM)}
+"""What core runs the model of each system by. The one list that a new system's is added to."""
 
 WEIGHT_DTYPES = {
     "default": None,
@@ -34,15 +30,15 @@ KEY = "canvas_model"
 def load_canvas_model(path: str, weight_dtype: str = "default", disable_dynamic: bool = False) -> Any:
     """A core ModelPatcher of the UNet in a canvas checkpoint. Raises CheckpointError."""
     checkpoint = open_checkpoint(path)
-    tensors = checkpoint.unet_tensors()
-    config_type, model_type = FAMILIES[checkpoint.architecture.name]
+    tensors = checkpoint.tensors()
+    _, config_type, model_type = FAMILIES[checkpoint.system.name]
     management, device = comfy.model_management, comfy.model_management.get_torch_device()
     supported = config_type.supported_inference_dtypes
     dtype = WEIGHT_DTYPES[weight_dtype] or _default_dtype(tensors, supported)
     config = config_type(checkpoint.config)
     config.set_inference_dtype(dtype, management.unet_manual_cast(dtype, device, supported))
     model = model_type(config)
-    check_fits(model.diffusion_model, tensors, checkpoint.file.path.name)
+    check_fits(model.diffusion_model, tensors, checkpoint.name)
     patcher_type = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
     patcher = patcher_type(model, load_device=device, offload_device=management.unet_offload_device())
     model.load_model_weights(tensors, "", assign=patcher.is_dynamic())

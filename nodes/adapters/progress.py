@@ -1,26 +1,23 @@
-"""Core's progress bar and its cancel button, for work that knows neither."""
-
-from collections.abc import Callable
+"""Core's progress bar and its cancel button, for works that know neither."""
 
 import comfy.model_management
 import comfy.utils
 
+from ...canvas_core.progress import Watch
+
 PARTS = 100
-"""Steps of the bar for each work."""
+"""Steps of the bar for each stage."""
 
 
-def watch_works(count: int) -> list[Callable[[float], None]]:
-    """A report(done) for each of `count` works that follow each other; `done` is the share 0..1 of the work that is done.
+def watch_stages(*stages: str) -> Watch:
+    """A watch for works of these stages, which follow each other and take the same share of the bar.
 
-    Reporting moves the bar, and raises core's InterruptProcessingException when the user has cancelled.
+    It raises core's InterruptProcessingException when the user has cancelled.
     """
-    bar = comfy.utils.ProgressBar(count * PARTS)
+    bar = comfy.utils.ProgressBar(len(stages) * PARTS)
 
-    def make(before: int) -> Callable[[float], None]:
-        def report(done: float) -> None:
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            bar.update_absolute(int(PARTS * (before + done)))
+    def watch(stage: str, done: int, total: int) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        bar.update_absolute(int(PARTS * (stages.index(stage) + done / total)))
 
-        return report
-
-    return [make(index) for index in range(count)]
+    return watch

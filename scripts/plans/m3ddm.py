@@ -1,9 +1,11 @@
 """M3DDM: a long clip by levels of key frames, with global frames and two scales of guidance."""
 
-from canvas_core.m3ddm import CONTEXT_SCALE, GLOBAL_SCALE, STEPS
+from canvas_core.systems.m3ddm.settings import Settings
 
 from .parts import Node, Plan, canvas, finish, note, planned_levels, sampled_by_levels, scaled_source
 from .quick_start import LONG_CLIP_FILE
+
+PUBLISHED = Settings()
 
 MODEL_FILE = "M3DDM/diffusion_pytorch_model.bin"
 VAE_FILE = "sd15_vae.safetensors"
@@ -17,7 +19,7 @@ SIDE = 256
 SAMPLER = {
     "seed": 6,
     "control_after_generate": "fixed",
-    "steps": STEPS,
+    "steps": PUBLISHED.steps,
     "sampler_name": "ipndm",
     "scheduler": "ddim_uniform",
     "denoise": 0.98,
@@ -26,8 +28,8 @@ SAMPLER = {
 
 GUIDANCE = {
     "formula": "context + global",
-    "formula.context_scale": CONTEXT_SCALE,
-    "formula.global_scale": GLOBAL_SCALE,
+    "formula.context_scale": PUBLISHED.context_scale,
+    "formula.global_scale": PUBLISHED.global_scale,
 }
 
 LONG_VIDEO = Plan(

@@ -1,5 +1,6 @@
 """The model that comes with the pack, in a real ComfyUI: the same as the headless engine within rounding."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import comfy_pack
@@ -16,15 +17,17 @@ from comfy.cli_args import LatentPreviewMethod, args  # noqa: E402
 
 import nodes as core_nodes  # noqa: E402
 from canvas_core.networks.autoencoder import decode, encode, load_autoencoder  # noqa: E402
-from canvas_core.pipeline import WindowSettings as HeadlessWindows  # noqa: E402
 from canvas_core.plan.boxes import Box as HeadlessBox  # noqa: E402
+from canvas_core.plan.windows import WindowSettings as HeadlessWindows  # noqa: E402
 from canvas_core.sampling.denoise import denoise  # noqa: E402
 from canvas_core.sampling.noise import share_noise  # noqa: E402
+from canvas_core.sampling.tiling import predict_canvas  # noqa: E402
 from canvas_core.systems import built_in  # noqa: E402
-from canvas_core.systems.checkpoint import load_unet, open_checkpoint  # noqa: E402
-from canvas_core.systems.follow_your_canvas.conditions import ClipConditions, TiledPredictor  # noqa: E402
+from canvas_core.systems.checkpoint import open_checkpoint  # noqa: E402
+from canvas_core.systems.follow_your_canvas.conditions import CanvasClip  # noqa: E402
 from canvas_core.systems.follow_your_canvas.guidance import guide_by_text  # noqa: E402
 from canvas_core.systems.follow_your_canvas.solver import make_scheduler  # noqa: E402
+from canvas_core.systems.system import load_network  # noqa: E402
 
 FILES = (built_in.MODEL, built_in.SAM, built_in.VAE)
 pytestmark = pytest.mark.skipif(
@@ -111,7 +114,9 @@ def headless_latents(clip, noise, steps):
     spans = SETTINGS.plan_frames(FRAMES)
     checkpoint = open_checkpoint(built_in.MODEL)
     hidden = torch.nn.functional.max_pool2d(clip.mask, 8)  # a cell with any hidden pixel is hidden
-    conditions = ClipConditions(
+    told = CanvasClip(
+        load_network(checkpoint),
+        guide_by_text(1.0),
         mask=hidden[:, None],
         masked_latents=clip.latents,
         text={"positive": clip.text, "negative": clip.text},
@@ -119,9 +124,9 @@ def headless_latents(clip, noise, steps):
         anchor=HeadlessBox(*ANCHOR),
         rre="centre_px",
     )
-    predictor = TiledPredictor(load_unet(checkpoint), conditions, HeadlessWindows(**WINDOW), guide_by_text(1.0))
+    predict = partial(predict_canvas, told, HeadlessWindows(**WINDOW))
     scheduler = make_scheduler(checkpoint.config.prediction, checkpoint.config.spacing)
-    return denoise(predictor, share_noise(noise, checkpoint.config.noise_share), scheduler, steps)
+    return denoise(predict, share_noise(noise, checkpoint.config.noise_share), scheduler, steps)
 
 
 @pytest.mark.parametrize("steps", [1, 4])

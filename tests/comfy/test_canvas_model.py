@@ -1,5 +1,7 @@
 """The canvas model as a plain MODEL of a real ComfyUI."""
 
+from functools import partial
+
 import comfy_pack
 import pytest
 import torch
@@ -12,10 +14,11 @@ import comfy.sd  # noqa: E402
 import core_models as models  # noqa: E402
 import tiny  # noqa: E402
 
-from canvas_core.pipeline import WindowSettings as HeadlessWindows  # noqa: E402
 from canvas_core.plan.boxes import Box as HeadlessBox  # noqa: E402
+from canvas_core.plan.windows import WindowSettings as HeadlessWindows  # noqa: E402
 from canvas_core.sampling.denoise import denoise  # noqa: E402
-from canvas_core.systems.follow_your_canvas.conditions import ClipConditions, TiledPredictor  # noqa: E402
+from canvas_core.sampling.tiling import predict_canvas  # noqa: E402
+from canvas_core.systems.follow_your_canvas.conditions import CanvasClip  # noqa: E402
 from canvas_core.systems.follow_your_canvas.guidance import guide_by_text, guide_by_text_and_layout  # noqa: E402
 from canvas_core.systems.follow_your_canvas.solver import make_scheduler  # noqa: E402
 
@@ -113,7 +116,9 @@ def headless(settings, guidance, noise, steps, positive, negative):
     for name in ("real", "null"):
         tokens = positive[0][1]["canvas"].tokens if name == "real" else positive[0][1]["canvas"].null_tokens
         layout |= {(name, span): value for span, value in tokens.items()}
-    clip = ClipConditions(
+    clip = CanvasClip(
+        tiny.unet(),
+        guidance,
         mask=mask[:, None, ::8, ::8].expand(FRAMES, -1, -1, -1),
         masked_latents=latents * 0.18215,
         text={"positive": positive[0][0], "negative": negative[0][0]},
@@ -125,8 +130,7 @@ def headless(settings, guidance, noise, steps, positive, negative):
     scheduler.set_timesteps(steps)
     # Core scales the first noise by sigma, which in DDIM's terms is sqrt(1 - alpha) instead of 1.
     start = noise * (1 - scheduler.alphas_cumprod[scheduler.timesteps[0]]).sqrt()
-    predictor = TiledPredictor(tiny.unet(), clip, settings, guidance)
-    return denoise(predictor, start, scheduler, steps) / 0.18215
+    return denoise(partial(predict_canvas, clip, settings), start, scheduler, steps) / 0.18215
 
 
 def same_layout(positive, negative):

@@ -13,12 +13,17 @@ import comfy.sd  # noqa: E402
 import comfy.utils  # noqa: E402
 import tiny  # noqa: E402
 
-from canvas_core.m3ddm_video import encode_video, prepare_on  # noqa: E402
 from canvas_core.networks.autoencoder import load_autoencoder  # noqa: E402
+from canvas_core.pixels.eight_bit import FromLevels  # noqa: E402
+from canvas_core.pixels.placed import OnCanvas, PlacedVideo  # noqa: E402
 from canvas_core.pixels.placing import generation_mask, place_source  # noqa: E402
 from canvas_core.plan.boxes import Size  # noqa: E402
 from canvas_core.plan.canvas import canvas_of_size  # noqa: E402
+from canvas_core.plan.keyframes import plan_levels  # noqa: E402
+from canvas_core.progress import unwatched  # noqa: E402
+from canvas_core.systems.m3ddm.conditions import Scales  # noqa: E402
 from canvas_core.systems.m3ddm.global_frames import global_frames  # noqa: E402
+from canvas_core.systems.m3ddm.known import Networks, read_known  # noqa: E402
 
 CanvasGlobalFrames = comfy_pack.part("nodes.m3ddm").CanvasGlobalFrames
 errors = comfy_pack.part("canvas_core.errors")
@@ -68,24 +73,31 @@ def run(vae, images, mask, video, fps=29.97):
     return positive[0], negative[0], latent
 
 
+def headless_clip(vae_file):
+    """The whole clip as the headless engine tells it, with the global frames' latents in place of their keys."""
+    unet = SimpleNamespace(config=SimpleNamespace(out_channels=4), encode_global=lambda latents: latents[0])
+    source = FromLevels(clip())
+    video = PlacedVideo(source, OnCanvas(source, CANVAS), CANVAS, 29.97)
+    known = read_known(Networks(unet, load_autoencoder(vae_file)), Scales(2.0, 4.0), video, FRAMES, unwatched)
+    return known.clip(plan_levels(FRAMES, (1,)).clips[0], {})
+
+
 def test_it_tells_what_the_headless_engine_tells(core_vae, vae_file):
     images, mask = placed()
     positive, negative, latent = run(core_vae, images, mask, clip().float() / 255)
-    networks = SimpleNamespace(
-        unet=SimpleNamespace(config=SimpleNamespace(out_channels=4)), vae=load_autoencoder(vae_file), device="cpu"
-    )
-    expected = encode_video(networks, list(clip()), prepare_on(CANVAS), FRAMES, 29.97)
+    expected = headless_clip(vae_file)
     for ours, theirs in (
-        (positive[1]["concat_latent_image"], expected.context),
-        (negative[1]["concat_latent_image"], expected.black.expand(FRAMES, -1, -1, -1)),
-        (latent["samples"], expected.start),
-        (positive[1]["canvas"].latents, expected.seen),
+        (positive[1]["concat_latent_image"], expected.context[:, :4]),
+        (negative[1]["concat_latent_image"], expected.nothing[:, :4]),
+        (latent["samples"], expected.start.latents),
+        (positive[1]["canvas"].latents, expected.keys),
     ):
         assert ours.shape == theirs.shape
         assert (ours * SCALE - theirs).abs().max() < 1e-5
-    assert (expected.start - expected.context).abs().max() > 1e-3
+    assert (expected.start.latents - expected.context[:, :4]).abs().max() > 1e-3
     assert torch.equal(positive[1]["concat_mask"], mask.expand(FRAMES, -1, -1)[:, None])
-    assert torch.equal(positive[1]["concat_mask"][:1, 0, ::8, ::8], expected.mask)
+    for told, theirs in ((positive, expected.context), (negative, expected.nothing)):
+        assert torch.equal(told[1]["concat_mask"][..., ::8, ::8], theirs[:, 4:])
 
 
 def test_one_mask_for_all_frames_is_a_mask_for_each():

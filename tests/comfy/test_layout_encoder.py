@@ -8,9 +8,10 @@ comfy_pack.load_pack()
 import tiny  # noqa: E402
 
 from canvas_core.pixels.eight_bit import to_levels  # noqa: E402
-from canvas_core.systems.checkpoint import load_layout_encoder, load_sam, open_checkpoint  # noqa: E402
+from canvas_core.systems.checkpoint import open_checkpoint  # noqa: E402
 from canvas_core.systems.follow_your_canvas.layout_encoder import layout_tokens  # noqa: E402
-from canvas_core.systems.follow_your_canvas.sam import encode_frames  # noqa: E402
+from canvas_core.systems.follow_your_canvas.sam import encode_frames, load_sam  # noqa: E402
+from canvas_core.systems.system import load_network  # noqa: E402
 
 
 def test_tokens_equal_the_headless_ones(tmp_path):
@@ -19,7 +20,7 @@ def test_tokens_equal_the_headless_ones(tmp_path):
     spans = [range(3), range(2, 5)]
     reader = comfy_pack.part("nodes.adapters.follow_your_canvas.layout").load_layout_reader(str(canvas), str(sam))
     real, null = reader.read(frames, spans)
-    encoder = load_layout_encoder(open_checkpoint(canvas))
+    encoder = load_network(open_checkpoint(canvas), "layout")
     expected = layout_tokens(encoder, encode_frames(load_sam(sam), to_levels(frames)), spans, "cpu", torch.float32)
     for span in spans:
         assert (real[span] - expected["real", span]).abs().max() < 1e-5

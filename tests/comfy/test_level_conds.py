@@ -16,8 +16,9 @@ import tiny  # noqa: E402
 from level_runs import Recorder, random, sample_by_levels, sample_plainly  # noqa: E402
 
 from canvas_core.pixels.eight_bit import to_levels  # noqa: E402
-from canvas_core.systems.checkpoint import load_layout_encoder, load_sam, open_checkpoint  # noqa: E402
-from canvas_core.systems.follow_your_canvas.sam import encode_frames  # noqa: E402
+from canvas_core.systems.checkpoint import open_checkpoint  # noqa: E402
+from canvas_core.systems.follow_your_canvas.sam import encode_frames, load_sam  # noqa: E402
+from canvas_core.systems.system import load_network  # noqa: E402
 
 clip_conds = comfy_pack.part("nodes.adapters.clip_conds")
 conds_adapter = comfy_pack.part("nodes.adapters.follow_your_canvas.conds")
@@ -296,7 +297,7 @@ def encode(reader, plan):
 def test_tokens_are_encoded_for_the_frames_of_each_clip(files, reader):
     found = [cond[0][1]["canvas"] for cond in encode(reader, PLAN)]
     features = encode_frames(load_sam(files.sam), to_levels(frames_of(CANVAS.source)))
-    encoder = load_layout_encoder(open_checkpoint(files.canvas))
+    encoder = load_network(open_checkpoint(files.canvas), "layout")
     for told in found:
         assert set(told.tokens) == set(told.null_tokens) == {range(0, 7, 3), range(4), range(3, 7)}
         for clip in PLAN.clips:

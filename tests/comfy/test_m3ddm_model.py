@@ -19,10 +19,14 @@ import core_models as models  # noqa: E402
 import tiny  # noqa: E402
 from threads import one_thread  # noqa: E402, F401 - a fixture
 
-from canvas_core.m3ddm import M3DDMClip, M3DDMPredictor, TiledM3DDMPredictor  # noqa: E402
 from canvas_core.pixels.placing import generation_mask  # noqa: E402
+from canvas_core.plan.boxes import Box as HeadlessBox  # noqa: E402
 from canvas_core.plan.windows import WindowSettings as HeadlessWindows  # noqa: E402
-from canvas_core.systems.checkpoint import load_unet, open_checkpoint  # noqa: E402
+from canvas_core.sampling.denoise import Start  # noqa: E402
+from canvas_core.sampling.tiling import Window, predict_canvas  # noqa: E402
+from canvas_core.systems.checkpoint import open_checkpoint  # noqa: E402
+from canvas_core.systems.m3ddm.conditions import M3DDMClip, Scales, tell  # noqa: E402
+from canvas_core.systems.system import load_network  # noqa: E402
 
 adapter = comfy_pack.part("nodes.adapters.m3ddm.known")
 guider_adapter = comfy_pack.part("nodes.adapters.m3ddm.guider")
@@ -66,7 +70,7 @@ def model(folder):
 
 @pytest.fixture(scope="module")
 def unet(folder):
-    return load_unet(open_checkpoint(folder))
+    return load_network(open_checkpoint(folder))
 
 
 def random(*shape, seed=9):
@@ -105,18 +109,25 @@ def changed(cond, **values):
     return [[cond[0][0], cond[0][1] | values]]
 
 
-def clip(unet, fps=24.0):
+def clip(unet, fps=24.0, scales=(2.0, 4.0)):
     """The same for the headless engine."""
-    seen = SEEN[None] * SCALE
+    seen, known, mask = SEEN[None] * SCALE, KNOWN * SCALE, pixel_mask()[..., ::8, ::8]
     return M3DDMClip(
-        context=KNOWN * SCALE,
-        mask=pixel_mask()[..., ::8, ::8],
-        black=BLACK * SCALE,
-        guides={},
+        unet,
+        Start(torch.zeros_like(known), 1.0),
+        nothing=tell(BLACK.expand_as(known) * SCALE, torch.ones_like(mask), {}),
+        context=tell(known, mask, {}),
         keys=unet.encode_global(seen),
         null_keys=unet.encode_global(torch.zeros_like(seen)),
         fps=fps,
+        scales=Scales(*scales),
     )
+
+
+def predict_branches(clip, x):
+    """What the headless engine predicts for the whole canvas in one window, a row [F, 4, h, w] for each branch."""
+    whole = Window(range(FRAMES), HeadlessBox(0, 0, H, W))
+    return clip.predict(x[None], torch.tensor(TIME), [whole])[:, 0]
 
 
 def guided_by(model, positive, negative=None, cfg=1.0):
@@ -178,7 +189,7 @@ def test_the_prediction_is_the_headless_one(model, unet, branch):
         "both": positive,
     }
     ours, x = predict(guided_by(model, told[branch]))
-    branches = M3DDMPredictor(unet, clip(unet)).branches(x, torch.tensor(TIME))
+    branches = predict_branches(clip(unet), x)
     assert_close(ours, dict(zip(told, branches, strict=True))[branch])
     assert min((a - b).abs().max() for a, b in zip(branches, branches[1:], strict=False)) > 1e-2
 
@@ -187,7 +198,8 @@ def test_the_prediction_is_the_headless_one(model, unet, branch):
 def test_the_guider_is_the_headless_formula(model, unet, scales):
     recorded, calls = record_calls(model)
     ours, x = predict(guider_adapter.ContextGlobalGuider(recorded, *conds(), *scales))
-    assert_close(ours, M3DDMPredictor(unet, clip(unet), *scales)(x, torch.tensor(TIME)))
+    told = clip(unet, scales=scales)
+    assert_close(ours, told.combine(predict_branches(told, x)))
     run = sorted(index for call in calls for index in call["options"]["cond_or_uncond"])
     assert run == ([0, 1, 2] if scales[1] else [0, 1])
 
@@ -216,10 +228,10 @@ def test_the_guider_runs_patches_of_others(model):
 def test_windows_are_the_headless_ones(model, unet):
     patched = windows_adapter.apply_windows(model, SETTINGS)
     ours, x = predict(guider_adapter.ContextGlobalGuider(patched, *conds(), 2.0, 4.0))
-    whole = M3DDMPredictor(unet, clip(unet), 2.0, 4.0)
-    expected = TiledM3DDMPredictor(whole, HeadlessWindows(**WINDOW))(x, torch.tensor(TIME))
+    told, settings = clip(unet), HeadlessWindows(WINDOW["window"], WINDOW["overlap"])
+    expected = predict_canvas(told, settings, x, torch.tensor(TIME))
     assert_close(ours, expected)
-    assert (expected - whole(x, torch.tensor(TIME))).abs().max() > 1e-3
+    assert (expected - told.combine(predict_branches(told, x))).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("patch", [lambda m: m, lambda m: windows_adapter.apply_windows(m, SETTINGS)])
@@ -321,7 +333,7 @@ def test_the_rate_of_a_level_reaches_the_network(model, unet, stride):
     ours, x = predict(guided_by(recorded, changed(positive, canvas=told)))
     expected = {1: 30, 5: 6, 30: 1}[stride]
     assert calls[0]["fps"].tolist() == [expected] * FRAMES
-    assert_close(ours, M3DDMPredictor(unet, clip(unet, float(expected))).branches(x, torch.tensor(TIME))[2])
+    assert_close(ours, predict_branches(clip(unet, float(expected)), x)[2])
     assert (told.null, told.latents) == (False, positive[0][1]["canvas"].latents)
 
 

@@ -9,14 +9,17 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from canvas_core.cli import DEMO_CLIP, main
+from canvas_core.cli import main
+from canvas_core.cli.request import DEMO_CLIP
 from canvas_core.media.video import read_clip, write_clip
 from canvas_core.networks.autoencoder import decode, encode, load_autoencoder
 from canvas_core.plan.boxes import Size
 from canvas_core.plan.canvas import Pads, canvas_of_aspect, canvas_of_pads, canvas_of_size
 from canvas_core.systems import built_in
-from canvas_core.systems.checkpoint import load_layout_encoder, load_sam, load_unet, open_checkpoint
+from canvas_core.systems.checkpoint import open_checkpoint
+from canvas_core.systems.follow_your_canvas.sam import load_sam
 from canvas_core.systems.presets import DEFAULT
+from canvas_core.systems.system import load_network
 from canvas_core.training.block_transform import read_blocks
 from canvas_core.training.recipe import _read_encoder, read_configuration
 
@@ -88,7 +91,7 @@ def test_the_model_is_what_its_recipe_says():
 @torch.inference_mode()
 def test_the_networks_fit_each_other():
     checkpoint = open_checkpoint(built_in.MODEL)
-    unet, layout, sam = load_unet(checkpoint), load_layout_encoder(checkpoint), load_sam(built_in.SAM)
+    unet, layout, sam = load_network(checkpoint), load_network(checkpoint, "layout"), load_sam(built_in.SAM)
     assert unet.config.reads_text is False and layout.config.output == unet.config.layout_width
     assert sam(torch.zeros(1, 3, sam.img_size, sam.img_size)).shape[1] == layout.config.features
     vae, frames = load_autoencoder(built_in.VAE), torch.full((1, 24, 40, 3), 0.6)
@@ -172,7 +175,7 @@ def small_demo(monkeypatch, tmp_path):
     truth = torch.randint(0, 256, (3, 90, 160, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     write_clip(tmp_path / "truth.mp4", truth, Fraction(25))
     write_clip(tmp_path / "clip.mp4", truth[:, :, 50:110], Fraction(25))
-    monkeypatch.setattr("canvas_core.cli.DEMO_CLIP", tmp_path / "clip.mp4")
+    monkeypatch.setattr("canvas_core.cli.request.DEMO_CLIP", tmp_path / "clip.mp4")
     return ["demo", "--output", str(tmp_path / "out"), "--steps", "1", "--device", "cpu"], tmp_path / "truth.mp4"
 
 

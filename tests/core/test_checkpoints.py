@@ -15,21 +15,28 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from canvas_core.errors import CheckpointError
+from canvas_core.errors import CheckpointError, ConditioningError
 from canvas_core.networks.autoencoder import decode, encode, load_autoencoder
 from canvas_core.networks.weights import open_tensors
-from canvas_core.systems.checkpoint import convert, describe, load_layout_encoder, load_sam, load_unet, open_checkpoint
+from canvas_core.systems.catalogue import SYSTEMS, recognise
+from canvas_core.systems.checkpoint import convert, describe, open_checkpoint
+from canvas_core.systems.follow_your_canvas.files import FOLLOW_YOUR_CANVAS
 from canvas_core.systems.follow_your_canvas.network import FollowYourCanvasUNet
+from canvas_core.systems.follow_your_canvas.sam import load_sam
+from canvas_core.systems.m3ddm.files import M3DDM
+from canvas_core.systems.system import load_network, require_system
 
 LEVELS = len(tiny.UNET.heads)
 TWO_HEADS = [2] * LEVELS
+
+by_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda one: one.name)
 
 
 @torch.inference_mode()
 def outputs(path):
     """What UNet and layout encoder of a file answer to seeded inputs."""
     checkpoint = open_checkpoint(path)
-    unet, encoder = load_unet(checkpoint), load_layout_encoder(checkpoint)
+    unet, encoder = load_network(checkpoint), load_network(checkpoint, "layout")
     return answer(unet), encoder(torch.randn(1, 3, 16, 8, generator=torch.Generator().manual_seed(1)))
 
 
@@ -43,8 +50,8 @@ def answer(unet):
 def load_everything(path):
     """Open a file and build every network in it."""
     checkpoint = open_checkpoint(path)
-    load_unet(checkpoint)
-    load_layout_encoder(checkpoint)
+    load_network(checkpoint)
+    load_network(checkpoint, "layout")
 
 
 @cache
@@ -83,7 +90,7 @@ def test_every_format_gives_the_same_networks(models, tmp_path):
     layouts = []
     for path in (models.ckpt, models.model, converted):
         checkpoint = open_checkpoint(path)
-        found = {**load_unet(checkpoint).state_dict(), **load_layout_encoder(checkpoint).state_dict()}
+        found = {**load_network(checkpoint).state_dict(), **load_network(checkpoint, "layout").state_dict()}
         assert found.keys() == tensors.keys()
         assert all(torch.equal(found[key], value) for key, value in tensors.items())
         unet, layout = outputs(path)
@@ -93,10 +100,78 @@ def test_every_format_gives_the_same_networks(models, tmp_path):
 
 
 def test_the_published_prefix_is_removed(models):
-    file = open_tensors(models.ckpt)
+    file = open_checkpoint(models.ckpt).file
     assert dict(file.shapes) == {key: tuple(value.shape) for key, value in tiny_tensors().items()}
     some = file.load(lambda key: key.startswith("conv_in."))
     assert set(some) == {"conv_in.weight", "conv_in.bias"}
+
+
+def test_a_file_keeps_its_own_keys_until_its_system_is_known(models):
+    assert set(open_tensors(models.ckpt).shapes) == {f"module.{key}" for key in tiny_tensors()}
+
+
+def prefixed(folder, system, suffix, prefix="module."):
+    """A tiny file of a system whose keys have a prefix, and its tensors without."""
+    if system is M3DDM:
+        return tiny.write_m3ddm(folder, prefix=prefix, suffix=suffix), tiny.m3ddm().half().state_dict()
+    tensors, path = tiny_tensors(), folder / f"canvas{suffix}"
+    tiny.write_tensors(path, {f"{prefix}{key}": value for key, value in tensors.items()})
+    return path, tensors
+
+
+@by_system
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+def test_files_of_every_system_may_have_the_prefix_of_distributed_training(tmp_path, system, suffix):
+    path, tensors = prefixed(tmp_path, system, suffix)
+    checkpoint = open_checkpoint(path)
+    assert checkpoint.system is system and checkpoint.file.shapes.keys() == tensors.keys()
+    for part in (None, *system.parts):
+        network = load_network(checkpoint, part)
+        assert all(torch.equal(value, tensors[key].to(value)) for key, value in network.state_dict().items())
+    converted = convert(path, tmp_path / "converted.safetensors")
+    assert load_file(converted).keys() == tensors.keys()
+
+
+INNER = ["_forward_module.x.weight", "x.module.weight", "submodule.x", "modules.x", "x.module."]
+
+
+@by_system
+@pytest.mark.parametrize("key", INNER)
+def test_only_the_prefix_of_a_key_is_removed(system, key):
+    assert system.clean_key(key) == key
+    assert system.clean_key(f"module.{key}") == key
+    assert system.clean_key("module.module.x") == "module.x"
+
+
+@pytest.mark.parametrize("key", INNER)
+def test_a_key_that_only_holds_the_word_keeps_its_name(tmp_path, key):
+    tensors = {f"module.{name}": value for name, value in tiny_tensors().items()}
+    path = tiny.write_tensors(tmp_path / "canvas.ckpt", tensors | {key: torch.tensor([3.0])})
+    file = open_checkpoint(path).file
+    assert file.shapes.keys() == {*tiny_tensors(), key}
+    assert file.load(lambda name: name == key) == {key: torch.tensor([3.0])}
+
+
+@by_system
+def test_keys_behind_another_prefix_are_not_recognised(tmp_path, system):
+    path, _ = prefixed(tmp_path, system, ".bin", "_forward_module.")
+    with pytest.raises(
+        CheckpointError, match=r"is not a canvas checkpoint: .* which Follow-Your-Canvas .* M3DDM needs"
+    ):
+        recognise(open_tensors(path))
+
+
+@by_system
+def test_another_system_is_asked_for_by_its_title(tmp_path, system):
+    path, _ = prefixed(tmp_path, system, ".bin", "")
+    checkpoint = open_checkpoint(path)
+    for wanted in SYSTEMS:
+        if wanted is system:
+            require_system(checkpoint, wanted)
+            continue
+        told = f"is a checkpoint of {system.title}, but {wanted.title} is needed here; pick another file"
+        with pytest.raises(CheckpointError, match=told):
+            require_system(checkpoint, wanted)
 
 
 def test_safetensors_may_be_called_sft(models, tmp_path):
@@ -108,8 +183,9 @@ def test_safetensors_may_be_called_sft(models, tmp_path):
 def test_sizes_come_from_the_shapes(models):
     for path in (models.model, models.ckpt):
         checkpoint = open_checkpoint(path)
-        assert checkpoint.config == tiny.UNET
-        assert load_layout_encoder(checkpoint).config == tiny.LAYOUT
+        assert (checkpoint.system, checkpoint.config) == (FOLLOW_YOUR_CANVAS, tiny.UNET)
+        assert checkpoint.parts == {"layout": tiny.LAYOUT}
+        assert load_network(checkpoint, "layout").config == tiny.LAYOUT
 
 
 @pytest.mark.parametrize(
@@ -127,14 +203,24 @@ def test_the_stored_config_is_honoured(tmp_path, stored):
 
 
 def test_the_stored_rre_is_honoured_and_survives_conversion(models, tmp_path):
-    assert open_checkpoint(models.model).rre == "centre_px"
-    once = convert(models.model, tmp_path / "once.safetensors", rre="official")
+    def recorded(path):
+        return open_checkpoint(path).presets["default"].rre
+
+    assert recorded(models.model) == "centre_px"
+    once = convert(models.model, tmp_path / "once.safetensors", record={"rre": "official"})
     twice = convert(once, tmp_path / "twice.safetensors")
-    assert [open_checkpoint(path).rre for path in (once, twice)] == ["official", "official"]
+    assert [recorded(path) for path in (once, twice)] == ["official", "official"]
+
+
+@pytest.mark.parametrize("name", ["steps", "cfg", "rate"])
+def test_what_does_not_belong_to_the_weights_is_not_recorded(models, tmp_path, name):
+    with pytest.raises(ConditioningError, match=f"--{name} means nothing to Follow-Your-Canvas; leave it out"):
+        convert(models.model, tmp_path / "converted.safetensors", record={name: "3"})
+    assert not list(tmp_path.iterdir())
 
 
 def test_conversion_writes_metadata(models, tmp_path):
-    target = convert(models.ckpt, tmp_path / "converted.safetensors", rre="official")
+    target = convert(models.ckpt, tmp_path / "converted.safetensors", record={"rre": "official"})
     with safe_open(target, framework="pt") as file:
         metadata = file.metadata()
     stored = json.loads(metadata["canvas.config"])
@@ -190,9 +276,11 @@ def test_conversion_on_a_full_disk_keeps_the_older_file(models, tmp_path):
 
 
 def test_a_description_names_what_matters(models, tmp_path):
-    lines = describe(convert(models.ckpt, tmp_path / "converted.safetensors", rre="official")).splitlines()
+    lines = describe(convert(models.ckpt, tmp_path / "converted.safetensors", record={"rre": "official"})).splitlines()
     table = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
     count = sum(value.numel() for value in tiny_tensors().values())
+    assert list(table)[:6] == ["file", "architecture", "tensors", "unet", "layout", "rre"]
+    assert list(table)[6:] == sorted(open_checkpoint(tmp_path / "converted.safetensors").file.metadata)
     assert table["architecture"] == "follow_your_canvas"
     assert table["tensors"] == f"{len(tiny_tensors())}, {count / 1e6:.1f} M values"
     assert (table["unet"], table["layout"]) == (str(tiny.UNET), str(tiny.LAYOUT))
@@ -458,10 +546,10 @@ def with_fill(tensors):
 def test_x0_prediction_needs_the_blocks_of_its_fill(tmp_path):
     metadata = {"canvas.config": json.dumps(X0)}
     whole = rewritten(tmp_path / "whole.safetensors", with_fill, metadata)
-    assert load_unet(open_checkpoint(whole)).smooth_fill.blocks.shape == (4, 3, 8, 8)
+    assert load_network(open_checkpoint(whole)).smooth_fill.blocks.shape == (4, 3, 8, 8)
     partial = rewritten(tmp_path / "partial.safetensors", lambda tensors: None, metadata)
     with pytest.raises(CheckpointError, match=r"partial.safetensors is incomplete: it has no 'smooth_fill.blocks'"):
-        load_unet(open_checkpoint(partial))
+        load_network(open_checkpoint(partial))
 
 
 def test_everything_that_shapes_do_not_tell_survives_conversion(tmp_path):
@@ -477,5 +565,6 @@ def test_everything_that_shapes_do_not_tell_survives_conversion(tmp_path):
 
 def test_an_unknown_rre_convention_is_refused(tmp_path):
     path = tiny.write_checkpoint(tmp_path / "rre.safetensors", metadata={"canvas.rre": "centre"})
-    with pytest.raises(CheckpointError, match="RRE convention 'centre'"):
+    told = "rre.safetensors cannot be used: in its metadata rre is 'centre', but must be one of centre_px, official"
+    with pytest.raises(CheckpointError, match=told):
         open_checkpoint(path)

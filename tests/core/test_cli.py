@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from canvas_core.cli import main
 from canvas_core.media.video import read_clip, write_clip
 from canvas_core.systems.checkpoint import open_checkpoint
+from canvas_core.systems.presets import DEFAULT
 
 RATE = Fraction(24000, 1001)
 CANVAS = ["--size", "256x144", "--window", "64", "--overlap", "16"]
@@ -275,7 +276,7 @@ def test_convert_writes_a_file_that_loads(tmp_path, run, models):
     target = tmp_path / "half.safetensors"
     code, out, _ = run("convert", models.ckpt, target, "--dtype", "float16", "--rre", "official")
     assert (code, out) == (0, f"wrote {target}\n")
-    assert open_checkpoint(target).rre == "official"
+    assert open_checkpoint(target).presets[DEFAULT].rre == "official"
     assert {value.dtype for value in load_file(target).values()} == {torch.float16}
 
 

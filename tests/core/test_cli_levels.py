@@ -1,5 +1,6 @@
 """`outpaint --levels` from end to end with tiny networks, M3DDM by the command line, and what both refuse."""
 
+import re
 from fractions import Fraction
 
 import cv2
@@ -13,6 +14,7 @@ from canvas_core.drawing.keyframes import draw_levels
 from canvas_core.drawing.rounds import BAR
 from canvas_core.media.video import read_clip, write_clip
 from canvas_core.plan.keyframes import plan_levels
+from canvas_core.systems.catalogue import M3DDM
 
 RATE = Fraction(30000, 1001)
 FRAMES = 7
@@ -191,7 +193,7 @@ OUT_OF_RANGE = {
 
 @pytest.mark.parametrize("name", OUT_OF_RANGE)
 def test_values_out_of_range_are_refused_before_m3ddm_runs(tmp_path, models, source, m3ddm, capsys, monkeypatch, name):
-    monkeypatch.setattr("canvas_core.m3ddm_video.encode_video", lambda *_: pytest.fail("the video was encoded"))
+    monkeypatch.setattr("canvas_core.systems.m3ddm.model.read_known", lambda *_: pytest.fail("the video was encoded"))
     words, message = OUT_OF_RANGE[name]
     files = ["--model", m3ddm, "--base", models.base]
     call = ["outpaint", source, "--output", tmp_path / "result.mkv", *SIZE, *files, *words]
@@ -205,9 +207,44 @@ def test_m3ddm_is_planned_without_rounds(tmp_path, source, m3ddm, capsys):
     assert "round 1 of 1: 544x64" in out and "1 time window\n" in out and "stride 1: 1 clip" in out
 
 
-def test_m3ddm_is_not_evaluated(tmp_path, models, source, m3ddm, capsys):
-    call = ["evaluate", source, "--output", tmp_path / "evaluation", "--model", m3ddm]
-    refused(capsys, tmp_path, "is a checkpoint of M3DDM, but Follow-Your-Canvas is needed", call)
+def noise_clip(path, frames, h, w):
+    draw = torch.Generator().manual_seed(3)
+    return write_clip(path, torch.randint(0, 256, (frames, h, w, 3), dtype=torch.uint8, generator=draw), RATE)
+
+
+DRAFT = {"canvas.presets": '{"draft": {"steps": 2, "window": 256, "overlap": 64}}'}
+SYSTEMS = {
+    "follow_your_canvas": lambda path: tiny.write_checkpoint(path, metadata=DRAFT),
+    "m3ddm": lambda path: tiny.write_tensors(
+        path,
+        tiny.m3ddm().state_dict(),
+        {**M3DDM.metadata(tiny.M3DDM), **DRAFT},
+    ),
+}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_any_system_is_evaluated(tmp_path, models, capsys, system):
+    """By one preset of two steps; a model that reads prompts gets an empty one."""
+    clip = noise_clip(tmp_path / "clip.mkv", 16, 40, 48)
+    model = SYSTEMS[system](tmp_path / "model.safetensors")
+    files = ["--base", models.base, *(["--sam", models.sam] if system == "follow_your_canvas" else [])]
+    call = ["evaluate", clip, "--output", tmp_path / "out", "--model", model, "--presets", "draft", *files]
+    assert main([str(word) for word in call]) == 0
+    out, err = capsys.readouterr()
+    table = (tmp_path / "out" / "evaluation.md").read_text()
+    assert out.startswith(table) and "| clip | 0.25 | draft |" in table and "| clip | 0.5 | draft |" in table
+    assert re.search(r"evaluate: +100%.*(\d+)/\1 ", err) and "stride" not in err
+
+
+def test_an_evaluation_needs_the_files_of_its_model(tmp_path, models, source, m3ddm, capsys):
+    call = ["evaluate", source, "--output", tmp_path / "out", "--model"]
+    refused(
+        capsys, tmp_path, "needs a text encoder even for an empty prompt", [*call, models.model, "--sam", models.sam]
+    )
+    refused(capsys, tmp_path, "there is no VAE", [*call, m3ddm])
+    words = [*call, m3ddm, "--base", models.base, "--sam", models.sam]
+    refused(capsys, tmp_path, "--sam means nothing to M3DDM; leave it out", words)
 
 
 def test_m3ddm_without_a_vae_is_refused(tmp_path, source, m3ddm, capsys):
@@ -215,9 +252,15 @@ def test_m3ddm_without_a_vae_is_refused(tmp_path, source, m3ddm, capsys):
     refused(capsys, tmp_path, "there is no VAE", call)
 
 
-def test_m3ddm_is_no_model_for_the_demo(tmp_path, models, m3ddm, capsys):
-    call = ["demo", "--output", tmp_path, "--model", m3ddm, "--base", models.base]
-    refused(capsys, tmp_path, "is a checkpoint of M3DDM, but Follow-Your-Canvas is needed", call)
+def test_m3ddm_runs_the_demo(tmp_path, models, m3ddm, capsys, monkeypatch):
+    truth = read_clip(noise_clip(tmp_path / "truth.mp4", 3, 90, 160)).frames
+    monkeypatch.setattr("canvas_core.cli.request.DEMO_CLIP", tmp_path / "clip.mp4")
+    write_clip(tmp_path / "clip.mp4", truth[:, :, 50:110], RATE)
+    call = ["demo", "--output", tmp_path / "out", "--model", m3ddm, "--base", models.base, "--steps", "2"]
+    assert main([str(word) for word in call]) == 0
+    assert "3 frames of 160x90" in capsys.readouterr().out
+    assert read_clip(tmp_path / "out" / "demo.mp4").frames.shape == (3, 90, 160, 3)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"demo.mp4", "demo.png"}
 
 
 def test_a_level_that_is_not_finite_leaves_no_file(tmp_path, models, source, m3ddm, capsys):

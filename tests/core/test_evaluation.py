@@ -10,7 +10,15 @@ import torch
 
 from canvas_core.errors import CanvasError, GeometryError, SamplingError, VideoError
 from canvas_core.evaluation.bars import bars
-from canvas_core.evaluation.camera import CameraGain, CameraRow, camera_gain, camera_means, pan, shown_elsewhere
+from canvas_core.evaluation.camera import (
+    CameraGain,
+    CameraRow,
+    camera_gain,
+    camera_means,
+    camera_rows,
+    pan,
+    shown_elsewhere,
+)
 from canvas_core.evaluation.protocol import (
     BASELINES,
     TRUTH,
@@ -93,6 +101,28 @@ def failed(found, method):
 def test_a_row_for_each_combination(rows):
     keys = {(row.clip, row.share, row.method) for row in rows}
     assert len(keys) == len(rows) == 2 * 2 * (len(BASELINES) + len(METHODS) + 1)
+
+
+def test_every_run_is_reported_and_may_be_stopped():
+    methods, clips, told, kept = {"perfect": METHODS["perfect"]}, {"one": CLIPS["one"]}, [], []
+    rows = evaluate(methods, clips, [0.25], lambda *kind: kept.append(kind[:3]), lambda *how: told.append(how))
+    total = len(BASELINES) + 2
+    assert told == [("evaluate", count, total) for count in range(total + 1)]
+    assert kept == [(row.clip, row.share, row.method) for row in rows] and len(rows) == total
+
+    def stop(stage, done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(methods, clips, [0.25], watch=stop)
+
+
+def test_pans_are_reported():
+    told = []
+    methods = {name: BASELINES[name] for name in ("grey", "edge")}
+    rows = camera_rows(methods, {"land": landscape(Size(70, 150))}, [0.25], 64, lambda *how: told.append(how))
+    assert told == [("evaluate the camera", count, 2) for count in (1, 2)] and len(rows) == 2
 
 
 def test_a_perfect_method_reaches_every_bar(rows):

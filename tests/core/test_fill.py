@@ -9,6 +9,7 @@ from canvas_core.pixels.fill import FILLS, fill_hidden
 from canvas_core.pixels.placing import generation_mask
 from canvas_core.pixels.propagation import propagate
 from canvas_core.plan.boxes import Box, Size
+from canvas_core.progress import unwatched
 
 SIZE = Size(37, 53)
 SHAPES = {
@@ -125,16 +126,39 @@ def test_refusals_say_what_is_needed(frames, mask, how, words):
         fill_hidden(frames, mask, how)
 
 
-@pytest.mark.parametrize("work", [fill_hidden, lambda *given, report: propagate(*given, report)])
-def test_long_work_reports_and_can_be_stopped(work):
+WORKS = {
+    "fill": (lambda frames, mask, watch: fill_hidden(frames, mask, watch=watch), 5),
+    "borrow": (propagate, 10),
+}
+
+
+@pytest.mark.parametrize(("stage", "work", "total"), [(stage, *work) for stage, work in WORKS.items()], ids=WORKS)
+def test_long_work_reports_and_can_be_stopped(stage, work, total):
     frames, mask, said = torch.rand(5, 40, 48, 3), torch.zeros(5, 40, 48), []
     mask[..., :9] = 1
-    work(frames, mask, report=said.append)
-    assert len(said) >= 5 and said == sorted(said) and said[0] >= 0 and said[-1] <= 1
+    done = work(frames, mask, lambda *told: said.append(told))
+    assert said == [(stage, count + 1, total) for count in range(total)]
+    assert all(torch.equal(*pair) for pair in zip(listed(done), listed(work(frames, mask, unwatched)), strict=True))
 
-    def stop(done):
-        if done > 0.3:
+    def stop(stage, done, total):
+        seen.append(done)
+        if done > 0.3 * total:
             raise KeyboardInterrupt
 
+    seen = []
     with pytest.raises(KeyboardInterrupt):
-        work(frames, mask, report=stop)
+        work(frames, mask, stop)
+    assert seen[-1] <= 0.3 * total + 1
+
+
+def listed(result):
+    return result if isinstance(result, tuple) else [result]
+
+
+def test_frames_that_hide_nothing_count_too():
+    said = []
+    frames = torch.rand(3, 12, 14, 3)
+    mask = torch.zeros(3, 12, 14)
+    mask[1, :, :4] = 1
+    fill_hidden(frames, mask, watch=lambda *told: said.append(told))
+    assert said[-1] == ("fill", 3, 3)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from canvas_core.drawing.keyframes import LEFT, PLOT, TOP, describe_levels, draw_levels, pack_levels
 from canvas_core.drawing.rounds import WINDOW_COLOURS
 from canvas_core.plan.keyframes import plan_levels
-from canvas_core.systems.m3ddm.plan import m3ddm_strides, official_m3ddm_plan
+from canvas_core.systems.m3ddm.official import official_plan
+from canvas_core.systems.m3ddm.plan import m3ddm_strides
 
 PLANS = {
     "short": (16, (15, 5, 1)),
@@ -114,7 +115,7 @@ def test_pictures_fit_a_screen(arguments, tallest):
 
 @pytest.mark.parametrize("length", [2, 61, 241])
 def test_the_published_plan_with_repeated_frames_can_be_drawn(length):
-    plan = official_m3ddm_plan(length)
+    plan = official_plan(length).plan
     assert levels_in(rows_of(plan), plan) == {clip.stride for clip in plan.clips}
 
 

@@ -6,8 +6,11 @@ import pytest
 import tiny
 import torch
 
-from canvas_core.errors import CheckpointError
-from canvas_core.systems.checkpoint import convert, describe, load_layout_encoder, load_unet, open_checkpoint
+from canvas_core.errors import CheckpointError, ConditioningError
+from canvas_core.systems.checkpoint import convert, describe, open_checkpoint
+from canvas_core.systems.follow_your_canvas.files import FOLLOW_YOUR_CANVAS
+from canvas_core.systems.m3ddm.files import M3DDM
+from canvas_core.systems.system import Place, load_network, require_system
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +23,8 @@ def test_folder_file_and_conversion_give_the_same_network(published, tmp_path):
     converted = convert(published, tmp_path / "m3ddm.safetensors")
     for path in (published, published / "diffusion_pytorch_model.bin", converted):
         checkpoint = open_checkpoint(path)
-        assert (checkpoint.architecture.name, checkpoint.config) == ("m3ddm", tiny.M3DDM)
-        found = load_unet(checkpoint).state_dict()
+        assert (checkpoint.system, checkpoint.system.name, checkpoint.config) == (M3DDM, "m3ddm", tiny.M3DDM)
+        found = load_network(checkpoint).state_dict()
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[key].float(), value) for key, value in expected.items())
 
@@ -30,7 +33,8 @@ def test_counters_stay_whole_numbers(published, tmp_path):
     converted = convert(published, tmp_path / "m3ddm.safetensors", torch.bfloat16)
     for path in (published, converted):
         kinds = {
-            key: value.dtype for key, value in load_unet(open_checkpoint(path), torch.float16).state_dict().items()
+            key: value.dtype
+            for key, value in load_network(open_checkpoint(path), place=Place(dtype=torch.float16)).state_dict().items()
         }
         assert {dtype for key, dtype in kinds.items() if key.endswith("num_batches_tracked")} == {torch.int64}
         assert {dtype for key, dtype in kinds.items() if not key.endswith("num_batches_tracked")} == {torch.float16}
@@ -39,7 +43,7 @@ def test_counters_stay_whole_numbers(published, tmp_path):
 def test_description_names_no_layout(published):
     text = describe(published)
     assert "architecture  m3ddm" in text
-    assert "layout" not in text
+    assert "layout" not in text and "rre" not in text
 
 
 def test_the_published_sizes_need_no_config(published, tmp_path):
@@ -77,12 +81,21 @@ def test_incomplete_weights_are_refused(published, tmp_path):
     torch.save(tensors, tmp_path / "diffusion_pytorch_model.bin")
     (tmp_path / "config.json").write_text((published / "config.json").read_text())
     with pytest.raises(CheckpointError, match="incomplete"):
-        load_unet(open_checkpoint(tmp_path))
+        load_network(open_checkpoint(tmp_path))
 
 
 def test_it_has_no_layout_encoder(published):
+    checkpoint = open_checkpoint(published)
+    assert not checkpoint.parts
     with pytest.raises(CheckpointError, match="is a checkpoint of M3DDM, but Follow-Your-Canvas is needed"):
-        load_layout_encoder(open_checkpoint(published))
+        require_system(checkpoint, FOLLOW_YOUR_CANVAS)
+    require_system(checkpoint, M3DDM)
+
+
+def test_a_convention_of_regions_means_nothing_to_it(published, tmp_path):
+    with pytest.raises(ConditioningError, match="--rre means nothing to M3DDM; leave it out"):
+        convert(published, tmp_path / "m3ddm.safetensors", record={"rre": "official"})
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_folder_is_refused(tmp_path):

@@ -30,14 +30,14 @@ def test_whatever_is_hidden_is_black_however_slightly():
 
 
 def test_the_start_is_filled_by_telea_and_reports():
-    frames, shares = levels().float() / 255, []
-    start = start_pixels(frames, hidden(), shares.append)
+    frames, told = levels().float() / 255, []
+    start = start_pixels(frames, hidden(), lambda *done: told.append(done))
     assert torch.equal(start, fill_hidden(frames, hidden(), "telea"))
     assert torch.equal(start[hidden() == 0], frames[hidden() == 0])
-    assert shares == [index / FRAMES for index in range(FRAMES)]
+    assert told == [("fill", index + 1, FRAMES) for index in range(FRAMES)]
 
 
 def test_global_frames_are_those_of_an_8_bit_video():
     video = levels(40)
-    expected = torch.cat([stretch(video[index]) for index in global_frames(40)])
+    expected = torch.cat([stretch(video[index].float() / 255) for index in global_frames(40)])
     assert torch.equal(global_pixels(video.float() / 255), expected)

@@ -1,7 +1,7 @@
 """The UNet, the layout encoder and SAM on odd shapes, at half precision, and with another attention."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
@@ -11,11 +11,12 @@ from segment_anything.modeling import ImageEncoderViT
 
 from canvas_core.errors import CheckpointError, ConditioningError
 from canvas_core.networks.layers import attend, sinusoid
-from canvas_core.pipeline import layout_tokens
 from canvas_core.plan.boxes import Box, Size
 from canvas_core.plan.windows import WindowSettings
-from canvas_core.systems.follow_your_canvas.conditions import ClipConditions, TiledPredictor
+from canvas_core.sampling.tiling import predict_canvas
+from canvas_core.systems.follow_your_canvas.conditions import CanvasClip
 from canvas_core.systems.follow_your_canvas.guidance import guide_by_text, guide_by_text_and_layout
+from canvas_core.systems.follow_your_canvas.layout_encoder import layout_tokens
 from canvas_core.systems.follow_your_canvas.sam import build_sam, encode_frames
 
 # Largest error over the spread of the float32 output; about twice what torch 2.x measures on a CPU.
@@ -73,10 +74,24 @@ def run(unet, frames=2, size=(13, 17), offset=(24, -40), clips=1, **options):
     return out.float()
 
 
-def predictor(unet, encoder, frames=3, size=(13, 17), window=64, windows_at_once=1, guidance=None, **windows):
+@dataclass(frozen=True)
+class Predictor:
+    """A clip in windows, evaluated `at_once` together."""
+
+    clip: CanvasClip
+    settings: WindowSettings
+    at_once: int = 1
+
+    def __call__(self, x, timestep):
+        return predict_canvas(self.clip, self.settings, x, timestep, self.at_once)
+
+
+def predictor(unet, encoder, frames=3, size=(13, 17), window=64, guidance=None, **windows):
     """A predictor for a canvas of `size` cells with a random source in its middle."""
     settings = WindowSettings(window, 16, frames=windows.pop("frames", 64), frame_overlap=windows.pop("overlap", 0))
-    clip = ClipConditions(
+    clip = CanvasClip(
+        unet,
+        guidance or guide_by_text(5.0),
         mask=torch.ones(frames, 1, *size),
         masked_latents=noise(frames, 4, *size, seed=3),
         text={"negative": noise(1, 7, 32, seed=4), "positive": noise(1, 7, 32, seed=5)},
@@ -84,7 +99,7 @@ def predictor(unet, encoder, frames=3, size=(13, 17), window=64, windows_at_once
         anchor=Box(16, 24, 72, 88),
         rre="centre_px",
     )
-    return TiledPredictor(unet, clip, settings, guidance or guide_by_text(5.0), windows_at_once)
+    return Predictor(clip, settings)
 
 
 def predict(made, frames=3, size=(13, 17)):
@@ -233,7 +248,7 @@ def test_features_of_another_shape_are_refused(encoder, shape, message):
 @pytest.mark.parametrize("guidance", [guide_by_text(5.0), guide_by_text_and_layout(5.0, 2.0)], ids=["text", "both"])
 def test_windows_at_once_change_nothing(unet, encoder, guidance):
     made = predictor(unet, encoder, guidance=guidance)
-    one, three, all_of_them = (predict(replace(made, windows_at_once=count)) for count in (1, 3, 99))
+    one, three, all_of_them = (predict(replace(made, at_once=count)) for count in (1, 3, 99))
     assert (one - three).abs().max() < 3e-5 * one.abs().max()
     assert (one - all_of_them).abs().max() < 3e-5 * one.abs().max()
 

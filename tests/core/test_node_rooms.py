@@ -41,9 +41,8 @@ def test_node_modules_do_not_import_each_other(path):
     assert own <= SHARED
 
 
-@pytest.mark.parametrize("path", flat(NODES, "compositing"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", flat(NODES), ids=lambda path: path.stem)
 def test_node_modules_name_no_system_but_their_own(path):
-    """Canvas Composite alone offers a published paste beside its own."""
     assert named_systems(path) <= {path.stem}
 
 

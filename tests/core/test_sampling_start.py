@@ -5,11 +5,11 @@ import torch
 from diffusers import DDIMScheduler
 
 from canvas_core.errors import SamplingError
-from canvas_core.pipeline import Settings
 from canvas_core.sampling.denoise import MOST_STEPS, Start, denoise
 from canvas_core.sampling.guidance import text_guidance
 from canvas_core.systems.follow_your_canvas.guidance import guide_by_text
 from canvas_core.systems.follow_your_canvas.schedule import rates
+from canvas_core.systems.follow_your_canvas.settings import Settings
 from canvas_core.systems.follow_your_canvas.solver import make_scheduler
 from canvas_core.training.sheets import sample_few
 
@@ -40,7 +40,7 @@ class Oracle:
 def test_a_perfect_prediction_gives_the_clean_latent(prediction, steps):
     oracle, done = Oracle(noise(1), prediction), []
     scheduler = make_scheduler(prediction, "trailing")
-    result = denoise(oracle, noise(), scheduler, steps, lambda index, _: done.append(index))
+    result = denoise(oracle, noise(), scheduler, steps, on_step=lambda index, _: done.append(index))
     assert torch.allclose(result, noise(1), atol=1e-3)
     assert done == list(range(steps))
     times = [time for _, time in oracle.asked]
@@ -52,7 +52,7 @@ def test_a_perfect_prediction_gives_the_clean_latent(prediction, steps):
 @pytest.mark.parametrize(("steps", "strength"), [(1, 0.5), (4, 0.3), (7, 0.7), (5, 0.001), (30, 0.49), (20, 0.99)])
 def test_part_of_the_schedule_starts_from_the_noised_latents(spacing, steps, strength):
     oracle, given = Oracle(noise(1)), noise(2)
-    result = denoise(oracle, noise(), make_scheduler("x0", spacing), steps, None, Start(given, strength))
+    result = denoise(oracle, noise(), make_scheduler("x0", spacing), steps, start=Start(given, strength))
     assert len(oracle.asked) == steps
     x, time = oracle.asked[0]
     signal, amount = rates(torch.tensor(time))
@@ -71,12 +71,42 @@ def test_the_longest_schedule_runs_and_a_longer_one_is_refused(spacing):
         denoise(oracle, noise(), scheduler, MOST_STEPS + 1)
 
 
-def test_the_whole_schedule_ignores_where_it_starts():
-    runs = [
-        denoise(torch.mul, noise(), make_scheduler(), 3, None, start)
-        for start in (None, Start(noise(3), 1), Start(noise(4), 1))
-    ]
-    assert torch.equal(runs[0], runs[1]) and torch.equal(runs[0], runs[2])
+@pytest.mark.parametrize("steps", [1, 3, 8])
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+def test_a_start_at_full_strength_is_noised_to_the_first_time_step(spacing, steps):
+    """Without one it is pure noise, whatever the first time step."""
+    with_start, without = Oracle(noise(1)), Oracle(noise(1))
+    denoise(with_start, noise(), make_scheduler("x0", spacing), steps, start=Start(noise(3), 1))
+    denoise(without, noise(), make_scheduler("x0", spacing), steps)
+    times = [time for _, time in with_start.asked]
+    assert times == [time for _, time in without.asked] and len(times) == steps
+    signal, amount = rates(torch.tensor(times[0]))
+    assert torch.allclose(with_start.asked[0][0], signal * noise(3) + amount * noise(), atol=1e-4)
+    assert torch.equal(without.asked[0][0], noise())
+
+
+def test_at_the_first_of_trailing_steps_nothing_is_left_of_a_start():
+    starts = (None, Start(noise(3), 1), Start(noise(4), 1))
+    none, one, other = (denoise(bend, noise(), make_scheduler("v", "trailing"), 3, start=start) for start in starts)
+    assert torch.allclose(one, none, atol=1e-5) and torch.allclose(other, none, atol=1e-5)
+
+
+def test_what_a_step_enters_with_is_for_prediction_and_scheduler_alike():
+    """Half of the frames are replaced before every step; the loop of predictions and steps is written out."""
+    scheduler, seen = make_scheduler("v", "trailing"), []
+
+    def enter(step, x, noised):
+        seen.append(step)
+        return torch.cat([noised(noise(5)[:2], [2, 0]), x[2:]])
+
+    found = denoise(bend, noise(), scheduler, 4, enter)
+    x, scheduler = noise(), make_scheduler("v", "trailing")
+    scheduler.set_timesteps(4)
+    for time in scheduler.timesteps:
+        signal, amount = rates(time)
+        x = torch.cat([signal * noise(5)[:2] + amount * noise()[[2, 0]], x[2:]])
+        x = scheduler.step(bend(x, time), time, x).prev_sample
+    assert seen == [0, 1, 2, 3] and torch.allclose(found, x, atol=1e-4)
 
 
 def bend(x, timestep):

@@ -18,8 +18,10 @@ from safetensors import safe_open
 
 from canvas_core.cli import main
 from canvas_core.errors import TrainingError
-from canvas_core.systems import checkpoint as checkpoints
-from canvas_core.systems.presets import Preset
+from canvas_core.systems.checkpoint import open_checkpoint
+from canvas_core.systems.follow_your_canvas.sam import load_sam
+from canvas_core.systems.follow_your_canvas.settings import Settings
+from canvas_core.systems.system import load_network
 from canvas_core.training.loop import Average, Schedule
 from canvas_core.training.recipe import read_configuration, read_recipe, read_settings
 from canvas_core.training.release import LARGEST, write_release
@@ -322,17 +324,17 @@ def test_the_average_follows_young_and_lags_old():
 @torch.inference_mode()
 def test_the_exported_files_are_the_averaged_networks(straight):
     averaged, config = straight.averaged(), straight.task.config
-    checkpoint = checkpoints.open_checkpoint(straight.folder / "canvas.safetensors")
-    assert (checkpoint.config, checkpoint.rre) == (config, "centre_px")
-    assert checkpoint.presets == {"default": Preset(steps=2, cfg=1.0), "draft": Preset(steps=1)}
-    layout = checkpoints.load_layout_encoder(checkpoint)
+    checkpoint = open_checkpoint(straight.folder / "canvas.safetensors")
+    assert (checkpoint.config, checkpoint.presets["default"].rre) == (config, "centre_px")
+    assert checkpoint.presets == {"default": Settings(steps=2, cfg=1.0), "draft": Settings(steps=1)}
+    layout = load_network(checkpoint, "layout")
     assert layout.config == averaged.layout_encoder.config
     batch, draw = straight.task.dataset[0], torch.Generator().manual_seed(0)
     x = torch.cat([torch.randn(batch["latents"].shape, generator=draw), batch["mask"], batch["latents"]], dim=1)
     time = torch.full((len(batch["fps"]),), 700)
     expected = averaged(x, time, batch)
-    averaged.unet, averaged.layout_encoder = checkpoints.load_unet(checkpoint), layout
-    averaged.sam = checkpoints.load_sam(straight.folder / "sam.safetensors")
+    averaged.unet, averaged.layout_encoder = load_network(checkpoint), layout
+    averaged.sam = load_sam(straight.folder / "sam.safetensors")
     assert (averaged(x, time, batch) - expected).abs().max() < 0.01 * expected.std()
 
 
@@ -373,6 +375,6 @@ def test_the_command_line_refuses_in_one_line(tmp_path, capsys):
 def test_shipped_recipes_name_what_is_there(path):
     data = read_configuration(path)
     assert (PACK / data["about"]["recipe"]) == path and data["about"]["licence"] == "Apache-2.0"
-    assert all(Preset(**settings) for settings in data["about"].get("presets", {}).values())
+    assert all(Settings(**settings) for settings in data["about"].get("presets", {}).values())
     assert (PACK / Path(data["autoencoder"])).is_file() if data["kind"] == "canvas" else "autoencoder" in data
     assert read_settings(Schedule, data["schedule"]).steps >= 1000

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -9,24 +10,30 @@ from diffusers import AutoencoderKL
 from golden import ROOT, Fixture, fixtures
 from safetensors.torch import load_file, save_file
 
+from canvas_core.engine import decode_clips, sample_clips
 from canvas_core.errors import GeometryError
 from canvas_core.networks.autoencoder import _modern_key
 from canvas_core.networks.layers import TimestepEmbedding, attend, bind, sinusoid
-from canvas_core.pipeline import Draws, Networks, Settings, run_round
+from canvas_core.pixels.finishing import finish_frames
+from canvas_core.pixels.placed import OnCanvas, Placed, PlacedVideo
 from canvas_core.pixels.placing import cell_mask, generation_mask
 from canvas_core.plan.boxes import Box, Size
 from canvas_core.plan.canvas import Canvas, canvas_of_size
 from canvas_core.plan.rounds import plan_rounds
 from canvas_core.plan.windows import WindowSettings, _gaussian, official_weights, plan_frames
 from canvas_core.sampling.denoise import denoise
-from canvas_core.systems.follow_your_canvas.conditions import ClipConditions, TiledPredictor
+from canvas_core.sampling.tiling import predict_canvas
+from canvas_core.systems.follow_your_canvas.conditions import CanvasClip
 from canvas_core.systems.follow_your_canvas.config import LayoutEncoderConfig
-from canvas_core.systems.follow_your_canvas.files import FOLLOW_YOUR_CANVAS, LAYOUT_PREFIXES, build_layout_encoder
+from canvas_core.systems.follow_your_canvas.files import FOLLOW_YOUR_CANVAS
 from canvas_core.systems.follow_your_canvas.guidance import guide_by_text, guide_by_text_and_layout
+from canvas_core.systems.follow_your_canvas.known import Networks
 from canvas_core.systems.follow_your_canvas.layout_encoder import LayoutEncoder, layout_tokens
+from canvas_core.systems.follow_your_canvas.model import FollowYourCanvas
 from canvas_core.systems.follow_your_canvas.official import official_known_box, paste_official, to_levels_official
 from canvas_core.systems.follow_your_canvas.relative_region import relative_region
 from canvas_core.systems.follow_your_canvas.sam import build_sam, encode_frames, prepare_frame
+from canvas_core.systems.follow_your_canvas.settings import Settings
 from canvas_core.systems.follow_your_canvas.solver import make_scheduler
 from canvas_core.training.data.anchor_target import AnchorTargetSettings, sample_anchor_target
 
@@ -34,6 +41,7 @@ FIXTURES = fixtures("follow_your_canvas")
 if not FIXTURES:
     pytest.skip(f"there are no recordings of Follow-Your-Canvas in {ROOT}; set CANVAS_GOLDEN", allow_module_level=True)
 SCALE = 0.18215
+LAYOUT = FOLLOW_YOUR_CANVAS.parts["layout"]
 
 
 def video_first(x):
@@ -51,9 +59,9 @@ def networks(fixture, prefix="sd."):
         "norm_eps": options["norm_eps"],
     }
     unet = FOLLOW_YOUR_CANVAS.build(FOLLOW_YOUR_CANVAS.read_config(shapes, stored))
-    encoder = build_layout_encoder(shapes)
-    unet.load_state_dict({key: value for key, value in tensors.items() if not key.startswith(LAYOUT_PREFIXES)})
-    encoder.load_state_dict({key: value for key, value in tensors.items() if key.startswith(LAYOUT_PREFIXES)})
+    encoder = LAYOUT.build(LAYOUT.read_config(shapes))
+    unet.load_state_dict({key: value for key, value in tensors.items() if not key.startswith(LAYOUT.prefixes)})
+    encoder.load_state_dict({key: value for key, value in tensors.items() if key.startswith(LAYOUT.prefixes)})
     return unet.eval(), encoder.eval()
 
 
@@ -102,8 +110,8 @@ def check_rre(fixture):
 
 
 def check_layout_encoder(fixture):
-    tensors = {key: value for key, value in fixture.part("sd.").items() if key.startswith(LAYOUT_PREFIXES)}
-    encoder = build_layout_encoder({key: tuple(value.shape) for key, value in tensors.items()})
+    tensors = {key: value for key, value in fixture.part("sd.").items() if key.startswith(LAYOUT.prefixes)}
+    encoder = LAYOUT.build(LAYOUT.read_config({key: tuple(value.shape) for key, value in tensors.items()}))
     encoder.load_state_dict(tensors)
     features = fixture.inputs["sam_features"]
     fixture.check("temporal_proj", encoder.temporal_proj(features, attend))
@@ -231,7 +239,10 @@ def check_sampling(fixture):
     )
     mask = cell_mask(generation_mask(canvas, official_known_box(canvas, source)))
     fixture.check("mask_latent", mask[None, None])
-    clip = ClipConditions(
+    text, layout = call["guidance_scale_text"], call["guidance_scale_adapter"]
+    clip = CanvasClip(
+        unet,
+        guide_by_text_and_layout(text, layout) if layout > 1 else guide_by_text(text),
         mask=mask.expand(frames, 1, -1, -1),
         masked_latents=inputs["masked_latents_unscaled"] * SCALE,
         text={"negative": inputs["text"][:1], "positive": inputs["text"][1:]},
@@ -240,14 +251,13 @@ def check_sampling(fixture):
         rre="official",
         fps=call["fps"],
     )
-    text, layout = call["guidance_scale_text"], call["guidance_scale_adapter"]
-    guidance = guide_by_text_and_layout(text, layout) if layout > 1 else guide_by_text(text)
-    predictor = TiledPredictor(unet, clip, settings, guidance)
     denoise(
-        predictor,
+        partial(predict_canvas, clip, settings),
         inputs["noise"][0].transpose(0, 1),
         make_scheduler(),
         call["steps"],
+        clip.enter,
+        clip.start,
         lambda i, x: fixture.check(f"latents_step{i}", video_first(x)),
     )
 
@@ -266,44 +276,73 @@ def recorded_autoencoder(fixture):
     return vae.eval()
 
 
-def check_e2e(fixture):
-    call, inputs = fixture.info["config"]["call"], fixture.inputs
+def recorded_model(fixture):
+    """The recorded networks and settings, and a list that grows by what SAM answers."""
+    call, text, seen = fixture.info["config"]["call"], fixture.inputs["text"], []
     unet, encoder = networks(fixture, "sd.unet.")
-    parts = Networks(unet, encoder, build_sam(fixture.part("sd.sam.")), recorded_autoencoder(fixture))
-    windows = WindowSettings(
+    sam = build_sam(fixture.part("sd.sam."))
+    sam.register_forward_hook(lambda _, __, out: seen.append(out))
+    parts = Networks(
+        unet,
+        encoder,
+        sam,
+        recorded_autoencoder(fixture),
+        levels_of=lambda frames: to_levels_official(frames * 2 - 1),
+    )
+    settings = Settings(
+        steps=call["steps"],
+        cfg=call["guidance_scale_text"],
         window=Size(*call["window"]),
         overlap=0,
         planner="official",
         weights="official",
         min_overlap=Size(*call["min_overlap"]),
-    )
-    settings = Settings(
-        steps=call["steps"],
-        guidance=guide_by_text(call["guidance_scale_text"]),
-        windows=windows,
         rre="official",
-        official_input=True,
     )
-    text = {"negative": inputs["text"][:1], "positive": inputs["text"][1:]}
+    return FollowYourCanvas(parts, {"negative": text[:1], "positive": text[1:]}, settings, FOLLOW_YOUR_CANVAS), seen
+
+
+def check_e2e(fixture):
+    call, inputs = fixture.info["config"]["call"], fixture.inputs
+    model, seen = recorded_model(fixture)
     frames = (inputs["source_uint8"].permute(0, 2, 3, 1) / 255 - 0.5) / 0.5 / 2 + 0.5
-    source = Size(*frames.shape[1:3])
-    for index, step in enumerate(plan_rounds(canvas_of_size(source, Size(*call["target_size"])), windows)):
-        draws = Draws(inputs[f"noise_r{index}"][0].transpose(0, 1), inputs[f"posterior_eps_r{index}"])
-        result = run_round(parts, settings, frames, step.canvas, text, draws)
-        check_round(fixture, index, result, frames, step.canvas)
-        frames = result.frames
+    canvas = canvas_of_size(Size(*frames.shape[1:3]), Size(*call["target_size"]))
+    for index, step in enumerate(plan_rounds(canvas, model.settings.windows)):
+        seen.clear()
+        draws = [inputs[f"noise_r{index}"][0].transpose(0, 1), inputs[f"posterior_eps_r{index}"]]
+        latents, done = run_round(model, frames, step.canvas, draws)
+        fixture.check(f"latents_final_r{index}", video_first(latents))
+        fixture.check(f"sam_features_r{index}", torch.cat(seen).flatten(2).transpose(1, 2)[None])
+        check_round(fixture, index, done, frames, step.canvas)
+        frames = done
+
+
+def run_round(model, frames, canvas, draws):
+    """Latents [F, C, h, w] and decoded frames [F, H, W, 3] of one round; draws: start noise, then posterior noise."""
+    mask = generation_mask(canvas.size, official_known_box(canvas.size, canvas.source.size))
+    placed = [Placed(one.frame, mask) for one in OnCanvas(frames, canvas)]
+
+    def draw(shape):
+        assert draws[0].shape == shape
+        return draws.pop(0)
+
+    plan = FOLLOW_YOUR_CANVAS.plan(len(frames), model.settings)
+    noise = model.noise(plan, canvas.cells, draw)
+    known = model.know(PlacedVideo(frames, placed, canvas, 25.0), plan, draw)
+    sampled = list(sample_clips(model, known, plan, lambda clip: noise[list(clip.frames)], draw))
+    done = finish_frames(decode_clips(model, plan, sampled), placed, model.settings.finishing)
+    ((_, latents),) = sampled
+    return latents, torch.stack(list(done))
 
 
 def check_round(fixture: Fixture, index: int, result, frames, canvas: Canvas):
     saved = fixture.info["config"]["call"]["save_frames"]
-    fixture.check(f"latents_final_r{index}", video_first(result.latents))
-    fixture.check(f"sam_features_r{index}", result.features[None])
     placed = torch.zeros(len(frames), *canvas.size, 3)
     placed[:, canvas.source.y : canvas.source.bottom, canvas.source.x : canvas.source.right] = frames * 2 - 1
-    extremes = [result.frames.min(), result.frames.max(), placed.min(), placed.max()]
+    extremes = [result.min(), result.max(), placed.min(), placed.max()]
     fixture.check(f"video_minmax_r{index}", torch.stack(extremes))
-    smooth, replaced = paste_official(result.frames, placed, canvas.source.size)
-    for name, video in (("video", result.frames), ("replaced", replaced), ("smooth", smooth)):
+    smooth, replaced = paste_official(result, placed, canvas.source.size)
+    for name, video in (("video", result), ("replaced", replaced), ("smooth", smooth)):
         fixture.check(f"{name}_r{index}", video[saved].permute(3, 0, 1, 2)[None])
 
 
@@ -376,7 +415,7 @@ def test_published_sizes_are_recognised():
         shapes[key] = tuple(int(side) for side in shape[1 : shape.index(")")].split(",") if side.strip())
     config = FOLLOW_YOUR_CANVAS.read_config(shapes, {})
     assert config == type(config)()
-    encoder = build_layout_encoder(shapes, device="meta")
+    encoder = LAYOUT.build(LAYOUT.read_config(shapes), device="meta")
     assert encoder.config == LayoutEncoderConfig()
     assert isinstance(encoder, LayoutEncoder)
     ours = {**FOLLOW_YOUR_CANVAS.build(config, device="meta").state_dict(), **encoder.state_dict()}

@@ -1,29 +1,41 @@
 """Every recorded call of the official M3DDM code, repeated with ours."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import AutoencoderKL
 from golden import ROOT, fixtures
 
-from canvas_core.m3ddm import M3DDMClip, M3DDMPredictor, make_m3ddm_scheduler, sample_clip
-from canvas_core.m3ddm_video import M3DDMNetworks, M3DDMSettings, encode_video, sample_video
-from canvas_core.networks.autoencoder import decode
+from canvas_core.engine import sample_clips
 from canvas_core.networks.layers import attend, bind, sinusoid
+from canvas_core.pixels.eight_bit import from_levels
+from canvas_core.pixels.placed import Placed, PlacedVideo
 from canvas_core.pixels.placing import cell_mask
-from canvas_core.plan.boxes import Size
+from canvas_core.plan.boxes import Box, Size
+from canvas_core.plan.canvas import Canvas
+from canvas_core.sampling.denoise import Start, denoise
+from canvas_core.sampling.tiling import Window, predict_canvas
+from canvas_core.systems.m3ddm.conditions import M3DDMClip, Scales, tell
 from canvas_core.systems.m3ddm.config import M3DDMConfig
+from canvas_core.systems.m3ddm.files import M3DDM
 from canvas_core.systems.m3ddm.global_encoder import GlobalFrameEncoder
 from canvas_core.systems.m3ddm.global_frames import global_frames
+from canvas_core.systems.m3ddm.known import Networks
 from canvas_core.systems.m3ddm.layers import GlobalKeys, PseudoConv3d, Resample, ResnetBlock, SpatialTemporalTransformer
+from canvas_core.systems.m3ddm.model import M3DDMModel
 from canvas_core.systems.m3ddm.network import M3DDMUNet
 from canvas_core.systems.m3ddm.official import (
     official_canvas,
     official_crop,
+    official_plan,
     paste_official_m3ddm,
     prepare_official,
     reached_size,
 )
-from canvas_core.systems.m3ddm.plan import clip_rate, official_m3ddm_plan
+from canvas_core.systems.m3ddm.plan import clip_rate
+from canvas_core.systems.m3ddm.settings import Settings
+from canvas_core.systems.m3ddm.solver import make_scheduler
 
 FIXTURES = fixtures("m3ddm")
 if not FIXTURES:
@@ -128,7 +140,7 @@ def check_embeddings(fixture):
 
 
 def check_scheduler(fixture):
-    scheduler = make_m3ddm_scheduler()
+    scheduler = make_scheduler()
     recorded = fixture.info["config"]["pndm"]
     assert {key: scheduler.config[key] for key in recorded} == recorded
     fixture.check("alphas_cumprod", scheduler.alphas_cumprod)
@@ -143,7 +155,14 @@ def check_scheduler(fixture):
         assert scheduler.timesteps[:1].tolist() == fixture.outputs[f"n{steps}.add_noise_timestep"].tolist()
         fixture.check(f"n{steps}.x_init", scheduler.add_noise(inputs["x0"], inputs["noise"], scheduler.timesteps[:1]))
         latents = []
-        sample_clip(predict, inputs["x0"], inputs["noise"], steps, lambda _, x: latents.append(x))  # noqa: B023
+        denoise(
+            predict,
+            inputs["noise"],
+            make_scheduler(),
+            steps,
+            start=Start(inputs["x0"], 1.0),
+            on_step=lambda _, x: latents.append(x),  # noqa: B023
+        )
         fixture.check(f"n{steps}.latents", torch.stack(latents))
 
 
@@ -158,35 +177,42 @@ def check_sampling(fixture):
     latents = inputs["scaled_global"][None]
     slots = call["guide_slots"]
     guides = {slot: inputs["guide_latents"][i, 0] for i, slot in enumerate(slots)}
+    mask = cell_mask(inputs["mask_pixels"][0]).expand(call["num_frames"], 1, -1, -1)
     clip = M3DDMClip(
-        context=inputs["scaled_masked"],
-        mask=cell_mask(inputs["mask_pixels"][0]).expand(call["num_frames"], 1, -1, -1),
-        black=inputs["scaled_black"],
-        guides=guides,
+        unet,
+        Start(inputs["scaled_init"], 1.0),
+        nothing=tell(inputs["scaled_black"].expand_as(inputs["scaled_masked"]), torch.ones_like(mask), guides),
+        context=tell(inputs["scaled_masked"], mask, guides),
         keys=unet.encode_global(latents),
         null_keys=unet.encode_global(torch.zeros_like(latents)),
         fps=call["fps"],
+        scales=Scales(call["guidance_scale"], call["previous_guidance_scale"]),
     )
-    for branch, known in enumerate((False, True)):
-        given = clip.inputs(known)
+    for branch, given in enumerate((clip.nothing, clip.context)):
         for name, part in (("cond_latents_by_branch", given[:, :-1]), ("mask_by_branch", given[:, -1:])):
             recorded = fixture.outputs[name][branch].transpose(0, 1)
             assert torch.allclose(part, recorded, atol=fixture.info["tolerance"])
-    predict = M3DDMPredictor(unet, clip, call["guidance_scale"], call["previous_guidance_scale"])
+    whole = Window(range(call["num_frames"]), Box(0, 0, *mask.shape[-2:]))
     asked, steps = [], []
 
     def watched(x, timestep):
-        branches = predict.branches(x, timestep)
-        asked.append((timestep, branches, predict(x, timestep)))
+        parts = clip.predict(x[None], timestep, [whole])[:, 0]
+        asked.append((timestep, parts, predict_canvas(clip, Settings().windows, x, timestep)))
         return asked[-1][2]
 
     noise = frames_of(inputs["noise"])
-    final = sample_clip(
-        watched, inputs["scaled_init"], noise, call["num_inference_steps"], lambda _, x: steps.append(x)
+    final = denoise(
+        watched,
+        noise,
+        make_scheduler(),
+        call["num_inference_steps"],
+        clip.enter,
+        clip.start,
+        lambda _, x: steps.append(x),
     )
     assert [int(time) for time, _, _ in asked] == fixture.outputs["timesteps"].tolist()
     used = fixture.outputs["eps_branches"][:, [0, 1, 3]]  # the third one is computed there and thrown away
-    ours = torch.stack([torch.stack(branches) for _, branches, _ in asked]).transpose(2, 3)
+    ours = torch.stack([parts for _, parts, _ in asked]).transpose(2, 3)
     assert (ours - used).abs().max() <= fixture.info["tolerance"]
     fixture.check("eps_combined", torch.stack([video_first(noise, 1) for _, _, noise in asked]))
     fixture.check("latents", torch.stack([video_first(x, 1) for x in steps]))
@@ -208,34 +234,39 @@ def check_preprocessing(fixture):
         fixture.check(f"{name}.latent_mask", cell_mask(prepared.mask[None])[0])
 
 
+def official_known(model, video, ratios, plan, rate):
+    """What M3DDM is told of frames [F, h, w, 3] uint8 on its own canvas, filled by its own Telea, at its own frame rates."""
+    prepared = prepare_official(video, ratios)
+    side, box = official_canvas(Size(*video.shape[1:3]), ratios)
+    placed = [Placed(frame, prepared.mask) for frame in prepared.masked]
+    canvas = Canvas(Size(side, side), box, Box(0, 0, side, side))
+    known = model.know(PlacedVideo(from_levels(video), placed, canvas, rate), plan, torch.randn)
+    return replace(known, start=model.networks.encode(prepared.filled), official_rate=True)
+
+
 def check_driver(fixture):
     info, inputs = fixture.info, fixture.inputs
     call, options = info["call"], info["config"]
     unet = loaded(M3DDMUNet(config_of(options["unet"])), fixture.part("sd.unet."))
     vae = loaded(AutoencoderKL(**options["vae"], scaling_factor=call["vae_scale"]), fixture.part("sd.vae."))
-    networks, ratios = M3DDMNetworks(unet, vae), call["target_ratio_list"].split(",")
-
-    def prepare(frames):
-        return prepare_official(frames, ratios)
-
-    length = call["num_frames"]
-    video = encode_video(networks, inputs["video"], prepare, length, call["source_fps"])
-    plan = official_m3ddm_plan(length)
-    settings = M3DDMSettings(
-        call["num_inference_steps"], call["guidance_scale"], call["previous_guidance_scale"], official_rate=True
+    settings = Settings(
+        steps=call["num_inference_steps"],
+        context_scale=call["guidance_scale"],
+        global_scale=call["previous_guidance_scale"],
     )
-    sampled = []
-
-    def draw(clip):
-        return frames_of(inputs["noise"])
-
-    done = sample_video(networks, video, plan, settings, draw, on_clip=lambda _, latents: sampled.append(latents))
+    model, length = M3DDMModel(Networks(unet, vae), settings, M3DDM), call["num_frames"]
+    official, ratios = official_plan(length), call["target_ratio_list"].split(",")
+    known = official_known(model, inputs["video"], ratios, official.plan, call["source_fps"])
+    noise = frames_of(inputs["noise"])
+    sampled = [x for _, x in sample_clips(model, known, official.plan, lambda clip: noise, torch.randn)]
     for index, latents in enumerate(sampled):
         fixture.check(f"clip{index}.final_latents", video_first(latents, 1))
-    assert len(done.pictures) == call["result"]["frame_files"]
-    assert [n for n in sorted(done.pictures) if n >= length] == call["result"]["extra_indices"]
-    prepared = prepare(inputs["video"])
-    pictures = decode(vae, torch.stack([done.pictures[number] for number in range(length)]))
+    shown = official.shown
+    assert len(shown) == call["result"]["frame_files"]
+    assert [n for n in sorted(shown) if n >= length] == call["result"]["extra_indices"]
+    prepared = prepare_official(inputs["video"], ratios)
+    latents = torch.stack([sampled[clip][slot] for clip, slot in (shown[number] for number in range(length))])
+    pictures = torch.stack(list(model.decode(latents, range(length))))
     frames = [paste_official_m3ddm(p, m, prepared.mask) for p, m in zip(pictures, prepared.masked, strict=True)]
     difference = (torch.stack(frames).int() - fixture.outputs["final_frames"].int()).abs()
     assert difference.max() <= 1 and (difference > 0).float().mean() <= 0.01
@@ -250,17 +281,18 @@ def check_crops(fixture):
 def check_schedules(fixture):
     for recorded in fixture.info["by_length"].values():
         length = recorded["num_frames"]
-        plan = official_m3ddm_plan(length)
+        official = official_plan(length)
+        plan = official.plan
         assert list(plan.strides) == recorded["strides"] and len(plan.clips) == recorded["num_clips"]
         if recorded["global_frames"] is not None:
             assert list(global_frames(length)) == recorded["global_frames"]
-        for clip, other in zip(plan.clips, recorded["clips"], strict=True):
+        for clip, shows, other in zip(plan.clips, official.shows, recorded["clips"], strict=True):
             assert (clip.stride, list(clip.frames)) == (other["stride"], other["frames"])
             assert [slot in clip.guides for slot in range(len(clip.frames))] == other["known"]
-            assert [f"f{number:04d}.jpg" for _, number in clip.shows] == other["saved_files"]
+            assert [f"f{number:04d}.jpg" for _, number in shows] == other["saved_files"]
             assert clip_rate(recorded["source_fps"], clip.stride, official=True) == other["fps_passed"]
         assert {str(frame): list(owner) for frame, owner in plan.finished.items()} == recorded["first_latent_owner"]
-        shown = {f"f{number:04d}.jpg": list(owner) for number, owner in plan.shown.items()}
+        shown = {f"f{number:04d}.jpg": list(owner) for number, owner in official.shown.items()}
         assert shown == recorded["final_image_owner"]
 
 

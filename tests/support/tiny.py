@@ -119,25 +119,28 @@ def with_text_width(width, layout_width=32):
     return UNetConfig(**{**UNET.__dict__, "text_width": width, "layout_width": layout_width})
 
 
-def write_checkpoint(path: Path, config=UNET, metadata=None):
-    """A canvas checkpoint: .safetensors, or the published pickle format with its prefix."""
-    tensors = checkpoint_tensors(config)
+def write_tensors(path: Path, tensors, metadata=None):
+    """A weights file: .safetensors, or the published pickle format."""
     if path.suffix == ".safetensors":
         save_file(tensors, path, metadata)
     else:
-        torch.save(
-            {"epoch": 0, "global_step": 1, "state_dict": {f"module.{key}": value for key, value in tensors.items()}},
-            path,
-        )
+        torch.save({"epoch": 0, "global_step": 1, "state_dict": tensors}, path)
     return path
+
+
+def write_checkpoint(path: Path, config=UNET, metadata=None):
+    """A canvas checkpoint: .safetensors, or the published pickle format with its prefix."""
+    prefix = "" if path.suffix == ".safetensors" else "module."
+    tensors = {f"{prefix}{key}": value for key, value in checkpoint_tensors(config).items()}
+    return write_tensors(path, tensors, metadata)
 
 
 def m3ddm(config=M3DDM):
     return seeded(lambda: M3DDMUNet(config), 7)
 
 
-def write_m3ddm(folder: Path, config=M3DDM):
-    """M3DDM as it is published: config.json and float16 weights as a pickle."""
+def write_m3ddm(folder: Path, config=M3DDM, prefix="", suffix=".bin"):
+    """M3DDM as it is published: config.json and float16 weights as a pickle. Keys may have a prefix."""
     folder.mkdir(parents=True, exist_ok=True)
     options = {
         "_class_name": "UNet3DConditionModel",
@@ -146,8 +149,12 @@ def write_m3ddm(folder: Path, config=M3DDM):
         "norm_eps": config.norm_eps,
     }
     (folder / "config.json").write_text(json.dumps(options))
-    tensors = m3ddm(config).half().state_dict()
-    torch.save(tensors, folder / "diffusion_pytorch_model.bin")
+    tensors = {f"{prefix}{key}": value for key, value in m3ddm(config).half().state_dict().items()}
+    path = folder / f"diffusion_pytorch_model{suffix}"
+    if suffix == ".safetensors":
+        save_file(tensors, path)
+    else:
+        torch.save(tensors, path)
     return folder
 
 

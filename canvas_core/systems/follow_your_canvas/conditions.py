@@ -1,22 +1,25 @@
-"""What Follow-Your-Canvas is told about one clip, and how its windows are evaluated and fused."""
+"""What the network is told about one clip on one canvas, and how it is asked."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from ...plan.boxes import CELL, Box, Size
-from ...plan.windows import WindowSettings, frame_weights
-from ...sampling.fusion import fuse_frames, fuse_windows
+from ...sampling.denoise import Noised, Start
+from ...sampling.tiling import Window
+from ..system import Place
 from .guidance import Branch, Guidance
 from .relative_region import relative_region
 
 
 @dataclass(frozen=True)
-class ClipConditions:
-    """What the network is told about one clip on one canvas."""
+class CanvasClip:
+    """One clip; a `Clip` of the tiled prediction."""
 
+    unet: Any
+    guidance: Guidance
     mask: torch.Tensor
     """[F, 1, H, W], 1 = generate"""
     masked_latents: torch.Tensor
@@ -31,71 +34,51 @@ class ClipConditions:
     """Convention of the relative region"""
     fps: int = 8
     """Frame stride the network imagines, 2 to 16; not the clip's rate"""
+    held: Mapping[int, torch.Tensor] = field(default_factory=dict)
+    """Slot to the latent [4, H, W] that it keeps while others are denoised"""
+    start: Start | None = None
+    place: Place = Place()
 
+    def enter(self, step: int, x: torch.Tensor, noised: Noised) -> torch.Tensor:
+        """Held frames at their own latents, noised to the present time step by their own noise."""
+        if not self.held:
+            return x
+        slots = list(self.held)
+        x = x.clone()
+        x[slots] = noised(torch.stack([self.held[slot] for slot in slots]), slots)
+        return x
 
-@dataclass(frozen=True)
-class TiledPredictor:
-    """Evaluates the network window by window and fuses its predictions over the canvas and the clip."""
+    def predict(self, x: torch.Tensor, time: torch.Tensor, windows: Sequence[Window]) -> torch.Tensor:
+        """x [W, F, 4, h, w] -> the predictions of every branch, [B, W, F, 4, h, w]."""
+        known = torch.cat([self.mask, self.masked_latents], dim=1)
+        given = torch.cat([x, torch.stack([window.crop(known) for window in windows])], dim=2)
+        regions = [self._region(window.box) for window in windows]
+        answers = [self._ask(given, time, branch, windows[0].span, regions) for branch in self.guidance.branches]
+        return torch.stack(answers).unflatten(1, x.shape[:2])
 
-    unet: Any
-    clip: ClipConditions
-    settings: WindowSettings
-    guidance: Guidance
-    windows_at_once: int = 1
-    device: Any = "cpu"
-    dtype: torch.dtype = torch.float32
+    def combine(self, parts: torch.Tensor) -> torch.Tensor:
+        """The guided prediction."""
+        return self.guidance.combine(*parts)
 
-    def __call__(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        """x [F, 4, H, W] float32 -> prediction of the same shape."""
-        spans = self.settings.plan_frames(x.shape[0])
-        if len(spans) == 1:
-            return self._predict_span(x, timestep, spans[0])
-        parts = ((span, self._predict_span(x[span.start : span.stop], timestep, span)) for span in spans)
-        return fuse_frames(parts, frame_weights(max(len(span) for span in spans)), torch.zeros_like(x))
+    def _region(self, box: Box) -> tuple[int, ...]:
+        whole = box.size == Size(*self.mask.shape[-2:])
+        return relative_region(box.scaled(CELL), self.anchor, self.rre, whole)
 
-    def _predict_span(self, x: torch.Tensor, timestep: torch.Tensor, span: range) -> torch.Tensor:
-        boxes = self.settings.plan(Size(*x.shape[-2:])).windows
-        parts = self._predict_windows(x, timestep, span, boxes)
-        if len(boxes) == 1:
-            ((_, whole),) = parts
-            return whole
-        return fuse_windows(parts, self.settings.weigh(boxes[0].size), torch.zeros_like(x))
-
-    def _predict_windows(
-        self, x: torch.Tensor, timestep: torch.Tensor, span: range, boxes: tuple[Box, ...]
-    ) -> Iterator[tuple[Box, torch.Tensor]]:
-        frames = slice(span.start, span.stop)
-        known = torch.cat([self.clip.mask[frames], self.clip.masked_latents[frames]], dim=1)
-        for first in range(0, len(boxes), self.windows_at_once):
-            group = boxes[first : first + self.windows_at_once]
-            inputs = [torch.cat([box.crop(x), box.crop(known)], dim=1) for box in group]
-            regions = [self._region(box, whole=len(boxes) == 1) for box in group]
-            predictions = [self._evaluate(inputs, timestep, branch, span, regions) for branch in self.guidance.branches]
-            yield from zip(group, self.guidance.combine(*predictions).chunk(len(group)), strict=True)
-
-    def _region(self, box: Box, whole: bool) -> tuple[int, ...]:
-        return relative_region(box.scaled(CELL), self.clip.anchor, self.clip.rre, whole)
-
-    def _evaluate(
-        self,
-        inputs: list[torch.Tensor],
-        timestep: torch.Tensor,
-        branch: Branch,
-        span: range,
-        regions: list[tuple[int, ...]],
+    def _ask(
+        self, given: torch.Tensor, time: torch.Tensor, branch: Branch, span: range, regions: list[tuple[int, ...]]
     ) -> torch.Tensor:
-        """One forward pass over a group of windows, [(windows F), 4, h, w] float32."""
-        count = len(inputs)
+        """One forward pass over windows [W, F, 9, h, w], [(W F), 4, h, w] float32 on the CPU."""
+        count, (device, dtype) = len(given), self.place
 
         def place(tokens: torch.Tensor) -> torch.Tensor:
-            return tokens.to(self.device, self.dtype).expand(count, -1, -1)
+            return tokens.to(device, dtype).expand(count, -1, -1)
 
         out = self.unet(
-            torch.cat(inputs).to(self.device, self.dtype),
-            timestep.to(self.device).expand(count),
-            place(self.clip.text[branch.text]),
-            place(self.clip.layout[branch.layout, span]),
-            torch.full((count,), self.clip.fps, device=self.device),
-            torch.tensor(regions, device=self.device),
+            given.flatten(0, 1).to(device, dtype),
+            time.to(device).expand(count),
+            place(self.text[branch.text]),
+            place(self.layout[branch.layout, span]),
+            torch.full((count,), self.fps, device=device),
+            torch.tensor(regions, device=device),
         )
         return out.float().cpu()

@@ -3,21 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import nn
-
 from ...errors import CheckpointError
 from ...networks.weights import Shapes
-from ..system import Architecture, count, override
+from ..system import Checkpoint, Files, Part, Place, System, count, override
 from .config import LayoutEncoderConfig, UNetConfig
 from .layout_encoder import LayoutEncoder
 from .network import FollowYourCanvasUNet
+from .settings import Settings
 
 FIRST_RESNET = "down_blocks.{}.resnets.0.conv1.weight"
-
-LAYOUT_PREFIXES = ("temporal_proj.", "image_proj_model.")
-"""Keys of the layout encoder inside a Follow-Your-Canvas checkpoint."""
-
 
 STORED = (
     "heads",
@@ -115,7 +109,13 @@ def read_layout_config(shapes: Shapes) -> LayoutEncoderConfig:
     )
 
 
-FOLLOW_YOUR_CANVAS = Architecture(
+def _open(checkpoint: Checkpoint, files: Files, settings: Settings, place: Place) -> Any:
+    from .model import open_model
+
+    return open_model(checkpoint, files, settings, place)
+
+
+FOLLOW_YOUR_CANVAS = System(
     name="follow_your_canvas",
     title="Follow-Your-Canvas",
     required=(
@@ -131,13 +131,13 @@ FOLLOW_YOUR_CANVAS = Architecture(
     read_config=read_unet_config,
     build=FollowYourCanvasUNet,
     stored=STORED,
-    options={},
-    has_layout=True,
+    clean_key=lambda key: key.removeprefix("module."),
+    settings=Settings,
+    recorded=("rre",),
+    files=("base", "vae", "sam"),
+    strides=lambda length: (1,),
+    in_rounds=True,
+    in_time_windows=True,
+    parts={"layout": Part(("temporal_proj.", "image_proj_model."), read_layout_config, LayoutEncoder)},
+    open=_open,
 )
-
-
-def build_layout_encoder(
-    shapes: Shapes, operations: Any = nn, dtype: torch.dtype | None = None, device: Any = None
-) -> LayoutEncoder:
-    """An empty layout encoder of the sizes in `shapes`."""
-    return LayoutEncoder(read_layout_config(shapes), operations, dtype, device)

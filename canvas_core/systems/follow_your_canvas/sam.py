@@ -4,8 +4,9 @@ The network is `segment_anything` (facebookresearch/segment-anything @ 6fdee8f);
 prepares frames as Follow-Your-Canvas @ 2748eb1 does.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,8 @@ from PIL import Image
 from torch import nn
 
 from ...errors import CheckpointError
+from ...networks.weights import open_tensors
+from ...progress import Watch, count_up, unwatched
 
 if TYPE_CHECKING:
     from segment_anything.modeling import ImageEncoderViT
@@ -40,6 +43,11 @@ def build_sam(tensors: Mapping[str, torch.Tensor]) -> "ImageEncoderViT":
         reason = str(error).splitlines()[-1].strip()
         raise CheckpointError(f"this is not a Segment Anything file: {reason}; use sam_vit_b_01ec64.pth") from None
     return encoder.eval().requires_grad_(False)
+
+
+def load_sam(path: str | Path) -> "ImageEncoderViT":
+    """The image encoder of a SAM file, float32 on the CPU. Raises CheckpointError."""
+    return build_sam(open_tensors(path).load(lambda key: True))
 
 
 def _sizes(weights: Mapping[str, torch.Tensor]) -> dict[str, object]:
@@ -73,16 +81,14 @@ def prepare_frame(levels: torch.Tensor, size: int) -> torch.Tensor:
     return nn.functional.pad(x.permute(2, 0, 1), (0, size - w, 0, size - h))
 
 
-def encode_frames(
-    encoder: "ImageEncoderViT", levels: torch.Tensor, on_chunk: Callable[[int], None] | None = None
-) -> torch.Tensor:
-    """Frames [F, h, w, 3] uint8 to SAM features [F, H W, C], row by row, on the CPU. on_chunk(frames done) reports progress."""
+def encode_frames(encoder: "ImageEncoderViT", levels: torch.Tensor, watch: Watch = unwatched) -> torch.Tensor:
+    """Frames [F, h, w, 3] uint8 to SAM features [F, H W, C], row by row, on the CPU. Frames are counted under "layout"."""
     weight = encoder.pos_embed
     features = []
+    advance = count_up(watch, "layout", len(levels))
     with torch.inference_mode():
         for chunk in levels.split(CHUNK):
             x = torch.stack([prepare_frame(frame, encoder.img_size) for frame in chunk])
             features.append(encoder(x.to(weight)).flatten(2).transpose(1, 2).float().cpu())
-            if on_chunk:
-                on_chunk(CHUNK * len(features))
+            advance(len(chunk))
     return torch.cat(features)

@@ -5,15 +5,16 @@ from typing import Any
 
 from ...errors import CheckpointError
 from ...networks.weights import Shapes
-from ..presets import Preset
-from ..system import Architecture, count, override
+from ..system import Checkpoint, Files, Place, System, count, override
 from .config import M3DDMConfig
 from .network import M3DDMUNet
+from .plan import m3ddm_strides
+from .settings import Settings
 
 FIRST_RESNET = "down_blocks.{}.resnets.0.conv1.spatial_conv.weight"
 
 # What diffusers calls the width of a head is their number in this architecture.
-OPTIONS = {"heads": "attention_head_dim", "norm_groups": "norm_num_groups", "norm_eps": "norm_eps"}
+BESIDE = {"heads": "attention_head_dim", "norm_groups": "norm_num_groups", "norm_eps": "norm_eps"}
 
 
 def read_config(shapes: Shapes, stored: Mapping[str, Any]) -> M3DDMConfig:
@@ -29,7 +30,7 @@ def read_config(shapes: Shapes, stored: Mapping[str, Any]) -> M3DDMConfig:
             out_channels=shapes["conv_out.spatial_conv.weight"][0],
         ),
         stored,
-        OPTIONS,
+        BESIDE,
     )
     for name in ("heads", "norm_groups"):
         parts = getattr(config, name)
@@ -40,7 +41,13 @@ def read_config(shapes: Shapes, stored: Mapping[str, Any]) -> M3DDMConfig:
     return config
 
 
-M3DDM = Architecture(
+def _open(checkpoint: Checkpoint, files: Files, settings: Settings, place: Place) -> Any:
+    from .model import open_model
+
+    return open_model(checkpoint, files, settings, place)
+
+
+M3DDM = System(
     name="m3ddm",
     title="M3DDM",
     required=(
@@ -53,7 +60,13 @@ M3DDM = Architecture(
     ),
     read_config=read_config,
     build=M3DDMUNet,
-    stored=tuple(OPTIONS),
-    options=OPTIONS,
-    preset=Preset(steps=50, fill="telea", window=256, overlap=64),
+    stored=tuple(BESIDE),
+    beside=BESIDE,
+    clean_key=lambda key: key.removeprefix("module."),
+    settings=Settings,
+    files=("base", "vae"),
+    strides=m3ddm_strides,
+    in_rounds=False,
+    in_time_windows=False,
+    open=_open,
 )

@@ -16,7 +16,7 @@ GLOBAL_SIDE = 256
 
 
 def stretch(frame: torch.Tensor) -> torch.Tensor:
-    """A global frame [h, w, 3] uint8 as [1, 256, 256, 3] 0..1, whatever its shape, as published."""
-    x = frame.permute(2, 0, 1)[None].float() / 255
+    """A global frame [h, w, 3] 0..1 as [1, 256, 256, 3] 0..1, whatever its shape, as published."""
+    x = frame.permute(2, 0, 1)[None]
     side = (GLOBAL_SIDE, GLOBAL_SIDE)
     return interpolate(x, size=side, mode="bilinear", antialias=True).clamp(0, 1).permute(0, 2, 3, 1)

@@ -1,17 +1,19 @@
-"""M3DDM's own canvas and pixels, for comparison with its results: a square of at most 256 pixels, filled by Telea.
+"""M3DDM's own canvas, pixels and plan, for comparison with its results: a square of at most 256 pixels, filled by Telea.
 
 alimama-creative/M3DDM-Video-Outpainting @ e2ccd7c; ours are `Canvas`, any size, and `fill_hidden`.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...m3ddm_video import Prepared
 from ...plan.boxes import Box, Size
+from ...plan.keyframes import CLIP, OVERLAP, ClipPlan, KeyframePlan
+from .plan import m3ddm_strides
 
 Levels = npt.NDArray[np.uint8]
 
@@ -19,6 +21,17 @@ LONGEST = 256
 """Pixels of the square canvas at most."""
 
 TELEA_RADIUS = 5
+
+
+class Prepared(NamedTuple):
+    """Frames on the canvas, 0..1."""
+
+    masked: torch.Tensor
+    """[F, H, W, 3], black where hidden"""
+    filled: torch.Tensor
+    """[F, H, W, 3], hidden area filled by Telea"""
+    mask: torch.Tensor
+    """[H, W], 1 = generate"""
 
 
 def _ratio(name: str) -> float:
@@ -76,3 +89,37 @@ def official_crop(side: int, ratio: str) -> Box:
     wanted = _ratio(ratio)
     h, w = (side, int(side * wanted)) if wanted < 1 else (int(side / wanted), side)
     return Box(int((side - h) / 2), int((side - w) / 2), h, w)
+
+
+class OfficialPlan(NamedTuple):
+    """A plan and which picture comes from which slot."""
+
+    plan: KeyframePlan
+    shows: tuple[tuple[tuple[int, int], ...], ...]
+    """Of each clip: (slot, number of the picture) for each picture that it leaves; a later clip's replaces it"""
+
+    @property
+    def shown(self) -> dict[int, tuple[int, int]]:
+        """Number of each picture -> (clip, slot) that it comes from."""
+        return {number: (index, slot) for index, clip in enumerate(self.shows) for slot, number in clip}
+
+
+def official_plan(length: int) -> OfficialPlan:
+    """The plan of alimama-creative/M3DDM-Video-Outpainting @ e2ccd7c, faults included.
+
+    Clips are filled up with copies of the last frame, whatever the stride; a frame keeps its first latent and its last
+    picture; pictures of filled-up slots are numbered on, beyond the end too; a video of one frame has no clip at all, and one
+    whose length exceeds a multiple of the stride may end before its last key frame. `plan_levels` does none of this.
+    """
+    strides, done, clips, shows = m3ddm_strides(length), set[int](), [], []
+    for stride in strides:
+        level = range(0, length, stride)
+        for start in range(0, max(length // stride - 1, 0), CLIP - OVERLAP):
+            own = tuple(level[start : start + CLIP])
+            frames = own + (length - 1,) * (CLIP - len(own))
+            guides = tuple(slot for slot, frame in enumerate(frames) if frame in done)
+            firsts = {frame: slot for slot, frame in reversed(list(enumerate(frames))) if frame not in done}
+            shows.append(tuple((slot, own[0] + slot * stride) for slot in range(CLIP)))
+            clips.append(ClipPlan(stride, frames, guides, tuple(sorted(firsts.values()))))
+            done.update(frames)
+    return OfficialPlan(KeyframePlan(length, strides, tuple(clips)), tuple(shows))

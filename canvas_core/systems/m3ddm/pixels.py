@@ -2,14 +2,15 @@
 
 import torch
 
-from ...pixels.eight_bit import to_levels
-from ...pixels.fill import Report, fill_hidden
+from ...pixels.eight_bit import from_levels, to_levels
+from ...pixels.fill import fill_hidden
+from ...progress import Watch, unwatched
 from .global_frames import global_frames, stretch
 
 
-def start_pixels(frames: torch.Tensor, mask: torch.Tensor, report: Report | None = None) -> torch.Tensor:
+def start_pixels(frames: torch.Tensor, mask: torch.Tensor, watch: Watch = unwatched) -> torch.Tensor:
     """The canvas that denoising starts from: hidden area filled by Telea. Raises GeometryError, see `fill_hidden`."""
-    return fill_hidden(frames, mask, "telea", report)
+    return fill_hidden(frames, mask, "telea", watch)
 
 
 def known_pixels(frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -20,4 +21,4 @@ def known_pixels(frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 def global_pixels(video: torch.Tensor) -> torch.Tensor:
     """16 frames of a whole video [N, h, w, 3], spread over it and stretched to squares, [16, 256, 256, 3]."""
     chosen = video[list(global_frames(len(video)))].cpu()
-    return torch.cat([stretch(frame) for frame in to_levels(chosen)])
+    return torch.cat([stretch(frame) for frame in from_levels(to_levels(chosen))])

@@ -11,11 +11,14 @@ import comfy.utils
 import torch
 
 from ....canvas_core.pixels.eight_bit import to_levels
-from ....canvas_core.systems.checkpoint import load_layout_encoder, load_sam, open_checkpoint
+from ....canvas_core.systems.checkpoint import open_checkpoint
+from ....canvas_core.systems.follow_your_canvas.files import FOLLOW_YOUR_CANVAS
 from ....canvas_core.systems.follow_your_canvas.layout_encoder import layout_tokens
-from ....canvas_core.systems.follow_your_canvas.sam import CHUNK, encode_frames
+from ....canvas_core.systems.follow_your_canvas.sam import CHUNK, encode_frames, load_sam
+from ....canvas_core.systems.presets import DEFAULT
+from ....canvas_core.systems.system import load_network, require_system
 from ..clip_conds import Span
-from ..progress import watch_works
+from ..progress import watch_stages
 from .conds import Tokens
 
 
@@ -34,9 +37,8 @@ class LayoutReader:
         comfy.model_management.load_models_gpu(
             [self.sam], memory_required=_sam_memory(self.sam.model), force_full_load=True
         )
-        (report,) = watch_works(1)
         levels = to_levels(frames[..., :3].cpu())
-        features = encode_frames(self.sam.model, levels, lambda done: report(min(done / len(frames), 1.0)))
+        features = encode_frames(self.sam.model, levels, watch_stages("layout"))
         comfy.model_management.load_models_gpu([self.encoder], force_full_load=True)
         encoder = self.encoder.model
         tokens = layout_tokens(encoder, features, spans, self.encoder.load_device, torch.float32)
@@ -59,10 +61,11 @@ def _patcher(network: torch.nn.Module) -> Any:
 def load_layout_reader(canvas_path: str, sam_path: str) -> LayoutReader:
     """Read `temporal_proj.*` and `image_proj_model.*` of a canvas file, and a SAM file. Raises CheckpointError."""
     checkpoint = open_checkpoint(canvas_path)
+    require_system(checkpoint, FOLLOW_YOUR_CANVAS)
     return LayoutReader(
         _patcher(load_sam(sam_path)),
-        _patcher(load_layout_encoder(checkpoint, operations=comfy.ops.manual_cast)),
-        checkpoint.rre,
+        _patcher(load_network(checkpoint, "layout", operations=comfy.ops.manual_cast)),
+        checkpoint.presets[DEFAULT].rre,
         checkpoint.config.text_width,
         checkpoint.config.reads_text,
     )

@@ -12,8 +12,18 @@ from ....canvas_core.pixels.placing import cell_mask
 from ....canvas_core.plan.boxes import CELL, Size
 from ....canvas_core.sampling.noise import share_noise
 from ....canvas_core.systems.follow_your_canvas.config import UNetConfig
+from ....canvas_core.systems.follow_your_canvas.files import FOLLOW_YOUR_CANVAS
 from ....canvas_core.systems.follow_your_canvas.network import FollowYourCanvasUNet
-from ..base import CanvasConfig, CONDExpanded, CoreNetwork, attend_by_core, frames_of, require_channels, require_kind
+from ..base import (
+    CanvasConfig,
+    CONDExpanded,
+    CoreNetwork,
+    Family,
+    attend_by_core,
+    frames_of,
+    require_channels,
+    require_kind,
+)
 from .conds import CONDLayout, CONDRelativeRegion, Layout
 
 
@@ -136,3 +146,6 @@ class FollowYourCanvasConfig(CanvasConfig):
         super().__init__(config)
         if config.out_channels != self.latent_format.latent_channels:
             self.latent_format = CanvasLatent(config)
+
+
+FAMILY = Family(FOLLOW_YOUR_CANVAS, FollowYourCanvasConfig, FollowYourCanvasModel)

@@ -47,7 +47,7 @@ def build_rounds(inputs: RoundInputs, canvas: Canvas, settings: WindowSettings) 
         decoded = _decode_round(graph, inputs, windows, start, step, (inputs.seed + index) % 2**64)
         target: Any = canvas
         if index < len(rounds) - 1:
-            target = _expand(graph, inputs.images, Canvas(step.canvas.size, step.original, step.canvas.trim)).out(0)
+            target = _expand(graph, inputs.images, step.target).out(0)
         result = graph.node(
             "CanvasComposite",
             result=decoded,

@@ -1,20 +1,22 @@
 """What M3DDM's conditioning says of the known pixels and the whole video."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from comfy.conds import CONDRegular
 
 from ....canvas_core.errors import ConditioningError
-from ....canvas_core.pixels.fill import Report
 from ....canvas_core.plan.boxes import CELL
 from ....canvas_core.plan.keyframes import ClipPlan
 from ....canvas_core.systems.m3ddm.pixels import global_pixels, known_pixels, start_pixels
 from ....canvas_core.systems.m3ddm.plan import clip_rate
 from ..guider import Conditioning
-from ..progress import watch_works
+from ..progress import watch_stages
+
+STAGES = ("encode global frames", "encode what is known", "encode black", "encode the start")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,26 +81,28 @@ def know_video(vae: Any, frames: torch.Tensor, mask: torch.Tensor, video: torch.
 
     Raises ConditioningError when the VAE is not one of images, and core's InterruptProcessingException when the user cancels.
     """
-    filling, *encoding = watch_works(5)
-    filled = start_pixels(frames, mask, filling)
+    watch = watch_stages("fill", *STAGES)
+    filled = start_pixels(frames, mask, watch)
     parts = (global_pixels(video[..., :3]), known_pixels(frames, mask), torch.zeros_like(frames[:1]), filled)
-    shown, context, black, start = (_encode(vae, *work) for work in zip(parts, encoding, strict=True))
+    shown, context, black, start = (
+        _encode(vae, part, partial(watch, stage)) for part, stage in zip(parts, STAGES, strict=True)
+    )
     whole = GlobalContext(shown, fps)
     positive = _conditioning(context, mask, whole)
     negative = _conditioning(black.expand_as(context), torch.ones_like(mask[:1]).expand_as(mask), whole.nulled())
     return Known(positive, negative, start)
 
 
-def _encode(vae: Any, frames: torch.Tensor, report: Report) -> torch.Tensor:
+def _encode(vae: Any, frames: torch.Tensor, report: Callable[[int, int], None]) -> torch.Tensor:
     """Latents [F, C, h, w], not scaled, of frames [F, H, W, 3]. Raises ConditioningError when the VAE is not one of images."""
-    report(0.0)
+    report(0, 1)
     latents = vae.encode(frames)
     wanted = (len(frames), *(side // CELL for side in frames.shape[1:3]))
     if latents.ndim != 4 or (len(latents), *latents.shape[2:]) != wanted:
         raise ConditioningError(
             f"the VAE makes latents of {list(latents.shape)}, but M3DDM needs one for each frame at an eighth of its size; use the VAE of Stable Diffusion 1.5"
         )
-    report(1.0)
+    report(1, 1)
     return latents
 
 

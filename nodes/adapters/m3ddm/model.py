@@ -9,10 +9,20 @@ from comfy.model_base import BaseModel, ModelType
 from ....canvas_core.errors import ConditioningError
 from ....canvas_core.pixels.placing import cell_mask
 from ....canvas_core.plan.boxes import CELL, Size
+from ....canvas_core.systems.m3ddm.files import M3DDM
 from ....canvas_core.systems.m3ddm.layers import GlobalKeys
 from ....canvas_core.systems.m3ddm.network import M3DDMUNet
 from ....canvas_core.systems.m3ddm.plan import clip_rate
-from ..base import CanvasConfig, CONDExpanded, CoreNetwork, attend_by_core, frames_of, require_channels, require_kind
+from ..base import (
+    CanvasConfig,
+    CONDExpanded,
+    CoreNetwork,
+    Family,
+    attend_by_core,
+    frames_of,
+    require_channels,
+    require_kind,
+)
 from .known import CONDGlobalFrames, GlobalContext, SeenFrames
 
 SAME_NODE = "connect latent, positive and negative of the same Canvas Global Frames"
@@ -135,3 +145,6 @@ class M3DDMModelConfig(CanvasConfig):
 
     # A guess, not yet measured on a GPU: Stable Diffusion 1.5 counts as 1 in core, and each of its layers has one over time beside it here.
     memory_usage_factor = 2.0
+
+
+FAMILY = Family(M3DDM, M3DDMModelConfig, M3DDMModel)

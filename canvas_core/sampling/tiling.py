@@ -1,6 +1,6 @@
 """The one tiled prediction: a canvas of any size and a clip of any length, window by window, fused."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -46,34 +46,25 @@ class Clip(Protocol):
 def predict_canvas(
     clip: Clip, settings: WindowSettings, x: torch.Tensor, time: torch.Tensor, at_once: int = 1, map: Map = map
 ) -> torch.Tensor:
-    """The guided prediction for x [F, C, H, W], same shape: `at_once` windows in one evaluation, evaluations by `map`."""
-    boxes = settings.plan(Size(*x.shape[-2:])).windows
-    spans = settings.plan_frames(len(x))
+    """The guided prediction for x [F, C, H, W], same shape: `at_once` windows in one evaluation, evaluations by `map`.
+
+    Each branch of guidance is fused before they are combined, so that a formula may look at the whole canvas.
+    """
+    size = Size(*x.shape[-2:])
+    boxes, spans = settings.plan(size).windows, settings.plan_frames(len(x))
     groups = [boxes[first : first + at_once] for first in range(0, len(boxes), at_once)]
     asked = [[Window(span, box) for box in group] for span in spans for group in groups]
 
     def ask(windows: Sequence[Window]) -> torch.Tensor:
-        return clip.combine(clip.predict(torch.stack([window.crop(x) for window in windows]), time, windows))
+        answer = clip.predict(torch.stack([window.crop(x) for window in windows]), time, windows)  # B W f C h w
+        return answer.movedim((1, 2), (0, 1))  # W f B C h w
 
-    answers = iter(zip(asked, map(ask, asked), strict=True))
+    answers = iter(map(ask, asked))
 
-    def fused(span: range) -> torch.Tensor:
-        parts = (part for _ in groups for part in _boxes(*next(answers)))
-        if len(boxes) == 1:
-            return _only(parts)
-        return fuse_windows(parts, settings.weigh(boxes[0].size), torch.zeros_like(x[span.start : span.stop]))
+    def fuse(span: range) -> torch.Tensor:
+        parts = (pair for group in groups for pair in zip(group, next(answers), strict=True))
+        return fuse_windows(parts, settings.weigh(boxes[0].size), size)
 
-    parts = ((span, fused(span)) for span in spans)
-    if len(spans) == 1:
-        return _only(parts)
-    return fuse_frames(parts, frame_weights(max(len(span) for span in spans)), torch.zeros_like(x))
-
-
-def _only(parts: Iterable[tuple[Any, torch.Tensor]]) -> torch.Tensor:
-    """A lone part as it is: weighting and dividing would round it."""
-    ((_, part),) = parts
-    return part
-
-
-def _boxes(windows: Sequence[Window], answer: torch.Tensor) -> Iterator[tuple[Box, torch.Tensor]]:
-    return zip((window.box for window in windows), answer, strict=True)
+    longest = max(len(span) for span in spans)
+    fused = fuse_frames(((span, fuse(span)) for span in spans), frame_weights(longest), len(x))
+    return clip.combine(fused.movedim(1, 0))

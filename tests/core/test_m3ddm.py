@@ -117,7 +117,13 @@ def test_windows_are_predicted_apart_and_fused_in_float32(dtype):
 def test_a_video_in_half_precision_is_fused_in_float32(monkeypatch):
     """From end to end; corners, where weights are least, included."""
     seen, fuse = [], tiling.fuse_windows
-    monkeypatch.setattr(tiling, "fuse_windows", lambda *given: (seen.append(given[2].dtype), fuse(*given))[1])
+
+    def noting(*given):
+        fused = fuse(*given)
+        seen.append(fused.dtype)
+        return fused
+
+    monkeypatch.setattr(tiling, "fuse_windows", noting)
     unet = tiny.m3ddm().bfloat16()
     result, _, _ = outpainted(unet, pixels(3), (1,), dtype=torch.bfloat16)
     assert torch.isfinite(result).all()

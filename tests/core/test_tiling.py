@@ -109,6 +109,30 @@ def test_a_lone_window_of_a_lone_span_comes_back_as_it_is(frames, h, w):
     assert torch.allclose(predict_canvas(Bent(), WHOLE, x, TIME), x * -0.6, atol=1e-6)  # it lies at 0, 0, 0
 
 
+def test_a_formula_sees_each_branch_on_the_whole_canvas():
+    """Such as a rescaling by the deviation of a branch."""
+    seen = []
+
+    class Rescaled(Bent):
+        def combine(self, parts):
+            seen.append(parts)
+            return parts[0] * parts[1].std() / parts[0].std()
+
+    class Branch(Bent):
+        def __init__(self, number):
+            super().__init__()
+            self.number = number
+
+        def combine(self, parts):
+            return parts[self.number]
+
+    x = noise()
+    found = predict_canvas(Rescaled(), WINDOWS, x, TIME, 2)
+    one, other = (predict_canvas(Branch(number), WINDOWS, x, TIME, 2) for number in (0, 1))
+    assert len(seen) == 1 and seen[0].shape == (2, *x.shape)
+    assert torch.equal(found, one * other.std() / one.std())
+
+
 @pytest.mark.parametrize("span", WINDOWS.plan_frames(FRAMES), ids=str)
 def test_a_window_crops_its_frames_and_cells(span):
     x = noise()

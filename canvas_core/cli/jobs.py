@@ -57,7 +57,9 @@ class Job:
 
     def frames(self) -> Iterator[torch.Tensor]:
         """Finished frames [H, W, 3] 0..1 with a progress bar. Raises CanvasError."""
-        video = Video(FromLevels(self.source), float(self.source.rate))
+        # Every pass of the engine reads the source again: where all is held anyway, it is decoded once.
+        frames = self.source if self.store.chunk else list(self.source)
+        video = Video(FromLevels(frames), float(self.source.rate))
         with Bar() as bar, explained_memory(self.device):
             bar.watch("start", 0, 1)
             yield from outpaint(
